@@ -1,0 +1,66 @@
+// The layers of the architecture (README, "Architecture"): calls go down only, modules meet through index.ts.
+const layers = [
+  ['cli'],
+  ['cri', 'api'],
+  ['builder'],
+  ['streaming', 'stats', 'events'],
+  ['pods', 'containers'],
+  ['images'],
+  ['snapshotter', 'content', 'registry', 'task', 'network'],
+  ['store', 'linux'],
+  ['generated'],
+  ['base'],
+];
+
+const upward = layers.flatMap((above, level) =>
+  layers.slice(level + 1).map((below) => ({
+    name: `${below.join('-')}-must-not-use-${above.join('-')}`,
+    severity: 'error',
+    from: { path: `^src/(${below.join('|')})/` },
+    to: { path: `^src/(${above.join('|')})/` },
+  })),
+);
+
+module.exports = {
+  forbidden: [
+    ...upward,
+    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'no-unresolved', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    {
+      name: 'meet-through-index',
+      comment: 'A module is used through its index.ts. base and generated are collections, not modules.',
+      severity: 'error',
+      from: { path: '^src/([^/]+)/' },
+      to: { path: '^src/(?!base/|generated/)[^/]+/', pathNot: ['^src/$1/', '^src/[^/]+/index\\.ts$'] },
+    },
+    {
+      name: 'programs-use-index',
+      severity: 'error',
+      from: { path: '^src/[^/]+\\.ts$' },
+      to: { path: '^src/(?!base/|generated/)[^/]+/', pathNot: ['^src/[^/]+/index\\.ts$'] },
+    },
+    {
+      name: 'mechanisms-know-no-cri',
+      severity: 'error',
+      from: { path: '^src/(snapshotter|content|registry|task|network|store|linux|base|images|pods|containers)/' },
+      to: { path: '^src/generated/' },
+    },
+    {
+      name: 'config-is-for-programs',
+      comment: 'Modules get the values they need through their constructor.',
+      severity: 'error',
+      from: { path: '^src/(?!config/|cli/)[^/]+/' },
+      to: { path: '^src/config/' },
+    },
+  ],
+  options: {
+    parser: 'swc',
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    enhancedResolveOptions: {
+      extensions: ['.ts', '.js', '.d.ts'],
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'types'],
+    },
+  },
+};

@@ -1,0 +1,131 @@
+/**
+ * Containers of a pod, from creation to removal.
+ *
+ * Life cycle: creating -> created -> running -> exited -> (removed). `create` makes row, writable snapshot and runtime
+ * spec; `start` makes the processes (conmon, runc). A command that can't start leaves the container exited, reason
+ * `StartError`, exit code 128, and `start` throws the runtime's own words.
+ */
+import type { ExecResult } from '../task/index.ts';
+
+export type ContainerState = 'creating' | 'created' | 'running' | 'exited';
+
+export interface ContainerMount {
+  readonly containerPath: string;
+  readonly hostPath: string;
+  readonly readonly: boolean;
+  readonly recursiveReadonly: boolean;
+  readonly propagation: 'private' | 'rslave' | 'rshared';
+  readonly selinuxRelabel: boolean;
+}
+
+export interface Resources {
+  readonly cpuPeriod: number;
+  readonly cpuQuota: number;
+  readonly cpuShares: number;
+  readonly memoryLimitBytes: number;
+  readonly memorySwapLimitBytes: number;
+  readonly oomScoreAdj: number;
+  readonly cpusetCpus: string;
+  readonly cpusetMems: string;
+  readonly hugepageLimits: readonly { readonly pageSize: string; readonly limitBytes: number }[];
+  readonly unified: Readonly<Record<string, string>>;
+}
+
+export type SeccompProfile =
+  | { readonly kind: 'unconfined' }
+  | { readonly kind: 'runtimeDefault' }
+  | { readonly kind: 'localhost'; readonly path: string };
+
+export interface SecurityContext {
+  readonly privileged: boolean;
+  readonly addCapabilities: readonly string[];
+  readonly dropCapabilities: readonly string[];
+  readonly addAmbientCapabilities: readonly string[];
+  readonly pid: { readonly mode: 'pod' | 'container' | 'node' | 'target'; readonly targetId: string };
+  readonly runAsUser: number | undefined;
+  readonly runAsUsername: string;
+  readonly runAsGroup: number | undefined;
+  readonly supplementalGroups: readonly number[];
+  readonly supplementalGroupsPolicy: 'merge' | 'strict';
+  readonly readonlyRootfs: boolean;
+  readonly noNewPrivileges: boolean;
+  readonly maskedPaths: readonly string[];
+  readonly readonlyPaths: readonly string[];
+  readonly seccomp: SeccompProfile;
+  readonly apparmorProfile: string;
+}
+
+/** CreateContainer's configuration, checked and defaulted at the CRI door. It is stored as JSON with the row. */
+export interface ContainerConfig {
+  readonly name: string;
+  readonly attempt: number;
+  /** As the caller named it. */
+  readonly image: string;
+  readonly userSpecifiedImage: string;
+  readonly command: readonly string[];
+  readonly args: readonly string[];
+  readonly workingDir: string;
+  readonly env: readonly { readonly key: string; readonly value: string }[];
+  readonly mounts: readonly ContainerMount[];
+  readonly devices: readonly {
+    readonly containerPath: string;
+    readonly hostPath: string;
+    readonly permissions: string;
+  }[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Relative to the pod's log directory. */
+  readonly logPath: string;
+  readonly stdin: boolean;
+  readonly stdinOnce: boolean;
+  readonly tty: boolean;
+  readonly resources: Resources;
+  readonly security: SecurityContext;
+  /** A signal number of Linux; undefined: the image's, else SIGTERM. */
+  readonly stopSignal: number | undefined;
+}
+
+export interface Container {
+  readonly id: string;
+  readonly podId: string;
+  readonly state: ContainerState;
+  readonly config: ContainerConfig;
+  /** Image ID (config digest). */
+  readonly imageId: string;
+  readonly createdAtNs: bigint;
+  /** 0 until then. */
+  readonly startedAtNs: bigint;
+  readonly finishedAtNs: bigint;
+  readonly exitCode: number;
+  /** `Completed`, `Error`, `OOMKilled`, `StartError`, `ContainerStatusUnknown`; empty before the end. */
+  readonly reason: string;
+  readonly message: string;
+  /** Absolute; empty without logs. */
+  readonly logPath: string;
+  readonly pid: number | undefined;
+}
+
+export interface ContainerFilter {
+  readonly id?: string;
+  readonly state?: ContainerState;
+  readonly podId?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+export interface ContainerService extends AsyncDisposable {
+  create(podId: string, config: ContainerConfig, signal?: AbortSignal): Promise<Container>;
+  start(id: string, signal?: AbortSignal): Promise<void>;
+  /** Stop signal, then SIGKILL after the grace period (0: at once). No error when it is unknown or not running. */
+  stop(id: string, timeoutSeconds: number, signal?: AbortSignal): Promise<void>;
+  /** Kills what runs, then removes everything. No error when it is unknown. */
+  remove(id: string): Promise<void>;
+  get(id: string): Container;
+  list(filter?: ContainerFilter): Container[];
+  execSync(id: string, command: readonly string[], timeoutSeconds: number, signal?: AbortSignal): Promise<ExecResult>;
+  reopenLog(id: string): Promise<void>;
+  /** The runtime spec, for verbose status. */
+  runtimeSpec(id: string): Promise<unknown>;
+  reconcile(): Promise<void>;
+}
+
+export { createContainerService } from './service.ts';

@@ -1,0 +1,92 @@
+/**
+ * Pod sandboxes: namespaces, files and network that the containers of a pod share.
+ *
+ * A sandbox is no process: it is a directory of pinned namespaces and files, and a CNI attachment. Only a pod that
+ * shares one PID namespace gets an init process (a task of its own).
+ *
+ * Life cycle: creating -> ready -> notready -> (removed). `creating` is committed before the first side effect; a
+ * sandbox found in it at start is undone. A ready one becomes notready by `stop`, by a reboot, or when what makes it
+ * ready (a pin, its init process) is gone.
+ */
+import type { PortMapping } from '../network/index.ts';
+
+export type PodState = 'creating' | 'ready' | 'notready';
+
+/** Whose namespace: the pod's own, one for each container, or the host's. */
+export type NamespaceMode = 'pod' | 'container' | 'node';
+
+export interface PodMetadata {
+  readonly name: string;
+  readonly namespace: string;
+  readonly uid: string;
+  readonly attempt: number;
+}
+
+/** RunPodSandbox's configuration, checked and defaulted at the CRI door. It is stored as JSON with the row. */
+export interface PodConfig {
+  readonly metadata: PodMetadata;
+  /** Empty: the host's name for host network, else the pod's. */
+  readonly hostname: string;
+  /** Directory of the container logs; empty: no logs. */
+  readonly logDirectory: string;
+  readonly dns:
+    | { readonly servers: readonly string[]; readonly searches: readonly string[]; readonly options: readonly string[] }
+    | undefined;
+  readonly portMappings: readonly PortMapping[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly runtimeHandler: string;
+  readonly cgroupParent: string;
+  readonly sysctls: Readonly<Record<string, string>>;
+  readonly namespaces: { readonly network: NamespaceMode; readonly pid: NamespaceMode; readonly ipc: NamespaceMode };
+  readonly privileged: boolean;
+}
+
+export interface Pod {
+  readonly id: string;
+  readonly state: PodState;
+  readonly config: PodConfig;
+  readonly createdAtNs: bigint;
+  /** Pod IPs, primary first; empty with host network. */
+  readonly ips: readonly string[];
+  /** Pinned namespaces, absolute paths; undefined where the pod uses the host's (or, for pid, has none of its own). */
+  readonly namespaces: {
+    readonly network: string | undefined;
+    readonly ipc: string | undefined;
+    readonly uts: string | undefined;
+    readonly pid: string | undefined;
+  };
+  /** `STATE/sandboxes/ID`: holds hostname, hosts, resolv.conf, shm, ns/. */
+  readonly directory: string;
+  /** The cached CNI result; undefined with host network. */
+  readonly networkResult: unknown;
+}
+
+export interface PodFilter {
+  readonly id?: string;
+  readonly state?: PodState;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+export interface PodService extends AsyncDisposable {
+  /** AlreadyExists when name, namespace, uid and attempt are taken by another live sandbox; on any failure all is undone. */
+  run(config: PodConfig, signal?: AbortSignal): Promise<Pod>;
+  /** Stops the pod's containers, gives its network back and unpins its namespaces. No error when it is unknown or stopped. */
+  stop(id: string): Promise<void>;
+  /** Stops, removes the pod's containers, then the pod. No error when it is unknown. */
+  remove(id: string): Promise<void>;
+  /** By full ID or unambiguous prefix. NotFound, or InvalidArgument when the prefix is ambiguous. */
+  get(id: string): Pod;
+  list(filter?: PodFilter): Pod[];
+  /** At start: brings rows and world together. */
+  reconcile(): Promise<void>;
+}
+
+/** What the pod service needs of the containers above it; `containers` implements it and cairnd.ts wires it in. */
+export interface PodMembers {
+  /** Stops every container of the pod, at once where the grace period is over. */
+  stopAll(podId: string): Promise<void>;
+  removeAll(podId: string): Promise<void>;
+}
+
+export { createPodService } from './service.ts';

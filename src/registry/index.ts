@@ -1,0 +1,88 @@
+/**
+ * The distribution client (OCI distribution spec v1.1; Docker schema 2 manifests as well).
+ *
+ * A `Reference` names an image; the hosts that serve it come from `certs.d/HOST/hosts.toml`, mirrors first. Each call
+ * tries the hosts in order and reports all of them when none answers. Credentials belong to one call: they are sent to
+ * the host they are meant for, never logged and never stored.
+ */
+import type { Digest } from '../base/digest.ts';
+
+/** A parsed image name: `HOST/REPOSITORY[:TAG][@DIGEST]`, short names expanded as Docker does. */
+export interface Reference {
+  /** As shown to people: `docker.io`. */
+  readonly host: string;
+  /** `library/alpine`. */
+  readonly repository: string;
+  readonly tag: string | undefined;
+  readonly digest: Digest | undefined;
+  /** `docker.io/library/alpine`. */
+  readonly name: string;
+}
+
+/** OCI descriptor (image spec, descriptor.md), checked. */
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly platform?: Platform;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly urls?: readonly string[];
+}
+
+export interface Platform {
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant?: string;
+}
+
+/** Credentials for one call, as in CRI's AuthConfig. */
+export interface Credentials {
+  readonly username?: string;
+  readonly password?: string;
+  readonly identityToken?: string;
+  readonly registryToken?: string;
+  /** The registry they are meant for, where the caller said so. */
+  readonly serverAddress?: string;
+}
+
+export interface FetchedManifest {
+  readonly descriptor: Descriptor;
+  readonly bytes: Buffer;
+  /** The host that answered. */
+  readonly servedBy: string;
+}
+
+export interface CallOptions {
+  readonly credentials?: Credentials;
+  readonly signal?: AbortSignal;
+}
+
+/** An open blob download. `offset` is where it really starts: 0 when the server ignored the range. */
+export interface BlobStream extends AsyncDisposable {
+  readonly offset: number;
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+export interface RegistryClient {
+  /** The manifest or index that `reference` (its digest, else its tag) names; verified when named by digest. At most 8 MiB. */
+  fetchManifest(reference: Reference, options: CallOptions): Promise<FetchedManifest>;
+  /**
+   * Opens a blob of `reference`'s repository at `offset`. Fails over between hosts when opening; the caller reopens at
+   * its new offset when the stream breaks (`fetchBlob` in this module does so, with backoff).
+   */
+  openBlob(reference: Reference, descriptor: Descriptor, offset: number, options: CallOptions): Promise<BlobStream>;
+  /**
+   * Streams a whole blob into `sink` starting at `sink.offset`, resuming after broken connections, with a bounded
+   * number of retries without progress. Does not verify the digest: whoever owns the sink does.
+   */
+  fetchBlob(reference: Reference, descriptor: Descriptor, sink: BlobSink, options: CallOptions): Promise<void>;
+}
+
+export interface BlobSink {
+  readonly offset: number;
+  append(chunk: Uint8Array): Promise<void>;
+  restart(): Promise<void>;
+}
+
+export { createRegistryClient } from './client.ts';
+export { formatReference, parseReference } from './reference.ts';

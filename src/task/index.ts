@@ -1,0 +1,80 @@
+/**
+ * A task: the processes of one container, watched by conmon and made by an OCI runtime (runc).
+ *
+ * The bundle directory (`config.json`, and the root filesystem mounted where the spec says) is the caller's. conmon
+ * holds the log, the attach socket and the exit file, and outlives the daemon; so a task is found again after a restart
+ * (`recover`), running or ended, with its true exit code.
+ */
+export interface RuntimeHandler {
+  /** `runc`; the key of `[runtimes.NAME]`. */
+  readonly name: string;
+  readonly path: string;
+  readonly rootDirectory: string;
+}
+
+export interface TaskSpec {
+  /** Container ID; also the runtime's ID. */
+  readonly id: string;
+  readonly runtime: RuntimeHandler;
+  readonly bundle: string;
+  /** CRI log file, or undefined to throw output away. */
+  readonly logPath: string | undefined;
+  readonly logSizeBytesMax: number | undefined;
+  readonly stdin: boolean;
+  readonly stdinOnce: boolean;
+  readonly terminal: boolean;
+  /** The container's cgroup (`linux.cgroupsPath` of the spec); conmon's leaf is made beside it. */
+  readonly cgroupsPath: string;
+}
+
+export interface TaskExit {
+  /** 0-255; 128+signal for a signal; 255 when the monitor was lost. */
+  readonly exitCode: number;
+  readonly finishedAtNs: bigint;
+  readonly oomKilled: boolean;
+  /** Set when the code is not the process's own: why (the monitor was lost, the start failed). */
+  readonly reason?: string;
+}
+
+export interface RunningTask {
+  readonly id: string;
+  /** The container's init process, as the host sees it. */
+  readonly pid: number;
+  readonly monitorPid: number;
+}
+
+export interface ExecResult {
+  readonly exitCode: number;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+  /** Output beyond the limit was dropped. */
+  readonly truncated: boolean;
+}
+
+export interface TaskService extends AsyncDisposable {
+  /** conmon and `runc create`. On failure (message: the runtime's own words) nothing is left behind. */
+  create(spec: TaskSpec, signal?: AbortSignal): Promise<RunningTask>;
+  /** `runc start`: the container's command runs when it returns. */
+  start(spec: TaskSpec): Promise<void>;
+  /** Takes up a task again after a restart: running, ended (exit file), or undefined when nothing was ever made. */
+  recover(spec: TaskSpec): Promise<{ readonly running?: RunningTask; readonly exit?: TaskExit } | undefined>;
+  /** Resolves at the task's end; at once when it has ended. */
+  wait(id: string): Promise<TaskExit>;
+  /** Sends a signal to the init process, or with `all` to every process of its cgroup. No error when it has ended. */
+  kill(id: string, signal: number, options?: { all?: boolean }): Promise<void>;
+  /**
+   * Runs a command to its end. `timeoutMs` 0: no limit; beyond it the command and all its descendants are killed and the
+   * call throws DeadlineExceeded. Output is bounded by `outputBytesMax` in each stream, then truncated.
+   */
+  exec(
+    id: string,
+    process: object,
+    options: { timeoutMs: number; outputBytesMax: number; signal?: AbortSignal },
+  ): Promise<ExecResult>;
+  /** The log was renamed: conmon opens the path anew. */
+  reopenLog(id: string): Promise<void>;
+  /** Removes what the runtime, conmon and the cgroups still hold. Kills if it still runs. Safe to repeat. */
+  delete(spec: TaskSpec): Promise<void>;
+}
+
+export { createTaskService } from './service.ts';
