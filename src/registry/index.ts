@@ -4,8 +4,14 @@
  * A `Reference` names an image; the hosts that serve it come from `certs.d/HOST/hosts.toml`, mirrors first. Each call
  * tries the hosts in order and reports all of them when none answers. Credentials belong to one call: they are sent to
  * the host they are meant for, never logged and never stored.
+ *
+ * What fails: `NotFound`, `Unauthenticated` and `PermissionDenied` carry the registry's own words and the hosts that were
+ * asked; a registry that does not answer is `Unknown` with a message that begins `RegistryUnavailable: ` and names each
+ * address tried (callers must not put anything before that prefix: the kubelet looks for it); `DataLoss` names the digest;
+ * `InvalidArgument` a bad name; `FailedPrecondition` a bad hosts.toml or docker config, naming file and line.
  */
 import type { Digest } from '../base/digest.ts';
+import type { Logger } from '../base/log.ts';
 
 /** A parsed image name: `HOST/REPOSITORY[:TAG][@DIGEST]`, short names expanded as Docker does. */
 export interface Reference {
@@ -52,7 +58,23 @@ export interface FetchedManifest {
   readonly servedBy: string;
 }
 
+/** An image manifest (OCI, or Docker schema 2), checked. Layers bottom first. */
+export interface Manifest {
+  readonly mediaType: string;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** An image index (OCI) or manifest list (Docker), checked. */
+export interface Index {
+  readonly mediaType: string;
+  readonly manifests: readonly Descriptor[];
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
 export interface CallOptions {
+  /** Meant for the reference's own registry (or for `serverAddress`); without them the docker config is asked. */
   readonly credentials?: Credentials;
   readonly signal?: AbortSignal;
 }
@@ -61,9 +83,25 @@ export interface CallOptions {
 export interface BlobStream extends AsyncDisposable {
   readonly offset: number;
   readonly chunks: AsyncIterable<Uint8Array>;
+  /** The host that answered. */
+  readonly servedBy: string;
 }
 
-export interface RegistryClient {
+export interface RegistryClientOptions {
+  /** The certs.d directory; read anew for each call, so edits apply at once. It need not exist. */
+  readonly configPath: string;
+  /** A docker config.json: `auths`, `credHelpers`, `credsStore`. It need not exist. */
+  readonly dockerConfigPath?: string;
+  readonly log: Logger;
+  /** HTTP_PROXY, HTTPS_PROXY, NO_PROXY and PATH (for credential helpers) come from here; `process.env` by default. */
+  readonly environment?: NodeJS.ProcessEnv;
+  readonly userAgent: string;
+}
+
+/** Disposing closes idle connections and ends what is under way. */
+export interface RegistryClient extends AsyncDisposable {
+  /** What `reference` names now, by HEAD: costs no rate limit. Size and media type are the registry's claim. */
+  resolve(reference: Reference, options: CallOptions): Promise<Descriptor>;
   /** The manifest or index that `reference` (its digest, else its tag) names; verified when named by digest. At most 8 MiB. */
   fetchManifest(reference: Reference, options: CallOptions): Promise<FetchedManifest>;
   /**
@@ -73,7 +111,8 @@ export interface RegistryClient {
   openBlob(reference: Reference, descriptor: Descriptor, offset: number, options: CallOptions): Promise<BlobStream>;
   /**
    * Streams a whole blob into `sink` starting at `sink.offset`, resuming after broken connections, with a bounded
-   * number of retries without progress. Does not verify the digest: whoever owns the sink does.
+   * number of retries without progress. Never appends more than `descriptor.sizeBytes` (DataLoss). Does not verify the
+   * digest: whoever owns the sink does.
    */
   fetchBlob(reference: Reference, descriptor: Descriptor, sink: BlobSink, options: CallOptions): Promise<void>;
 }
@@ -85,4 +124,6 @@ export interface BlobSink {
 }
 
 export { createRegistryClient } from './client.ts';
+export { isIndexMediaType, parseIndex, parseManifest } from './manifest-format.ts';
+export { hostPlatform, selectPlatform } from './platform.ts';
 export { formatReference, parseReference } from './reference.ts';
