@@ -1,7 +1,54 @@
 /**
  * What Node lacks of Linux: direct system calls through koffi.
  *
- * Every call here takes microseconds, so it may run on the event loop; a failed call throws a `SystemError` whose `code`
- * is the errno name. Nothing here knows of pods, images or configuration.
+ * Every call here takes microseconds, so it may run on the event loop (what may wait for a disk or a process returns a
+ * promise); a failed call throws a `SystemError` whose `code` is the errno name, as Node's own errors have it. Nothing
+ * here knows of pods, images or configuration. All of it works in worker threads too, except what watches descriptors
+ * (`spawnProcess`, `runProcess`, `watchProcess`), which belongs to the main thread.
+ *
+ * A path is text or, for names that are not UTF-8, its bytes. Descriptors are close-on-exec.
  */
-export {};
+export {
+  descriptorPath,
+  deviceNumbers,
+  type FileStatus,
+  fchmodat,
+  fchownat,
+  linkat,
+  makedev,
+  mkdirat,
+  mknodat,
+  openat,
+  readlinkat,
+  renameat,
+  statusAt,
+  symlinkat,
+  unlinkat,
+  utimensat,
+} from './at.ts';
+export { errnoName, SystemError } from './errno.ts';
+export { AT_FDCWD, closeDescriptor, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH, type PathLike } from './libc.ts';
+export {
+  bindMount,
+  MountFlag,
+  type MountOptions,
+  makePropagation,
+  mount,
+  type Propagation,
+  type UnmountOptions,
+  unmount,
+  unmountSync,
+} from './mount.ts';
+export { isMountPoint, type MountEntry, mountInfo, parseMountInfo } from './mount-info.ts';
+export { lchown, mkfifo, mknod, setTimes } from './node.ts';
+export {
+  openat2,
+  RESOLVE_BENEATH,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
+  type ResolveOptions,
+} from './openat2.ts';
+export { mountOverlay, type OverlayMount } from './overlay-mount.ts';
+export { getXattr, listXattrs, removeXattr, setXattr } from './xattr.ts';
