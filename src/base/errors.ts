@@ -52,7 +52,13 @@ export function isCairnError(value: unknown, kind?: ErrorKind): value is CairnEr
 
 /** The message of whatever was thrown. */
 export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+  return isErrorLike(thrown) ? thrown.message : String(thrown);
+}
+
+/** An error of any realm: `instanceof` fails for Node's own errors inside a vm context, where jest runs tests. */
+function isErrorLike(value: unknown): value is Error {
+  if (typeof value !== 'object' || value === null) return false;
+  return 'name' in value && typeof value.name === 'string' && 'message' in value && typeof value.message === 'string';
 }
 
 /** The errno name (`ENOENT`) of a system error, else undefined. */
@@ -70,7 +76,7 @@ export function throwIfAborted(signal: AbortSignal | undefined, step: string): v
 export function abortError(signal: AbortSignal, step: string): CairnError {
   const reason: unknown = signal.reason;
   if (reason instanceof CairnError) return reason;
-  const timedOut = reason instanceof Error && reason.name === 'TimeoutError';
+  const timedOut = isErrorLike(reason) && reason.name === 'TimeoutError';
   return new CairnError(
     timedOut ? 'DeadlineExceeded' : 'Cancelled',
     timedOut ? `${step}: deadline exceeded` : `${step}: cancelled`,

@@ -4,7 +4,7 @@
  * The writer publishes how far the file reaches; a reader waits until there is more or until the end is known. A restart
  * (the bytes so far were thrown away) and an abort end every reader with an error: whoever follows begins anew.
  */
-import { CairnError } from './errors.ts';
+import { CairnError, throwIfAborted } from './errors.ts';
 
 const STATE = 0;
 const SIZE = 1;
@@ -45,11 +45,16 @@ export interface Growth {
 
 /**
  * Waits until the file is longer than `knownBytes` or complete. Blocks no thread. Throws `Aborted` when the writer
- * abandoned the file.
+ * abandoned the file, and within 100 ms when `signal` fires.
  */
-export async function awaitGrowth(shared: SharedArrayBuffer, knownBytes: number): Promise<Growth> {
+export async function awaitGrowth(
+  shared: SharedArrayBuffer,
+  knownBytes: number,
+  signal?: AbortSignal,
+): Promise<Growth> {
   const cells = new BigInt64Array(shared);
   for (;;) {
+    throwIfAborted(signal, 'growing-file.wait');
     const state = Atomics.load(cells, STATE);
     const sizeBytes = Atomics.load(cells, SIZE);
     if (state === ABANDONED) throw new CairnError('Aborted', 'the file was abandoned while it was read');
