@@ -1,0 +1,192 @@
+/**
+ * The network that Cairn brings along: a bridge, made by the reference plugins `bridge`, `host-local`, `portmap` and
+ * `bandwidth`, for hosts where nobody installed a network.
+ *
+ * Everything it owns carries its own name: addresses lie under the root, rules in chains named after the bridge, and the
+ * bridge's alias says whose it is. Pods live on while the daemon is away, so nothing is taken down at its end:
+ * `teardown` does that.
+ */
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import { CairnError, errnoOf, isCairnError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { addressIn, formatSubnet, parseSubnet, type Subnet } from './cidr.ts';
+import { type NetworkList, parseNetworkFile } from './conflist.ts';
+import {
+  claimBridge,
+  deleteBridge,
+  ensureForwarding,
+  hasForeignAddress,
+  inspectBridge,
+  readMtu,
+  refuseCollision,
+} from './embedded-host.ts';
+import { defaultRouteDevice, readHostRoutes } from './host-routes.ts';
+import { createHostRules } from './host-rules.ts';
+import type { EmbeddedOptions } from './index.ts';
+
+export interface EmbeddedNetwork {
+  /** Why it can't be used on this host as it is now; undefined when it can. */
+  problem(): Promise<string | undefined>;
+  /** Prepares the host as far as that is missing, and says how pods attach. `attachedIds`: who has an address. */
+  ensure(attachedIds: () => Promise<readonly string[]>): Promise<NetworkList>;
+  /** After a pod was attached: the bridge exists now. */
+  claim(): Promise<void>;
+  /** Removes bridge, rules and address book. Only when no pod is attached. */
+  teardown(): Promise<void>;
+}
+
+/** How long the rules are trusted to be there: a firewall's reload may sweep them away. */
+const RULES_TRUSTED_MS = 60_000;
+/** A bridge has this MTU by itself. */
+const MTU_DEFAULT = 1500;
+/** IFNAMSIZ less the final zero, and no character that a path or a chain name can't have. */
+const BRIDGE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/;
+
+export function createEmbeddedNetwork(options: {
+  readonly embedded: EmbeddedOptions;
+  /** Where the address book lies. */
+  readonly dataDirectory: string;
+  /** What tells this instance from others on the host: its root. */
+  readonly owner: string;
+  readonly log: Logger;
+}): EmbeddedNetwork {
+  const { dataDirectory, owner, log } = options;
+  const { name, bridge } = options.embedded;
+  const subnets = subnetsOf(options.embedded);
+  const rules = createHostRules({ name, bridge, subnets });
+  let prepared: NetworkList | undefined;
+  let rulesSeenAt = 0;
+  let claimed = false;
+
+  async function prepare(attachedIds: readonly string[]): Promise<NetworkList> {
+    const routes = await readHostRoutes();
+    refuseCollision(routes, subnets, bridge);
+    const state = await inspectBridge(bridge, owner);
+    const foreign = hasForeignAddress(routes, subnets, bridge);
+    if (foreign) {
+      const was = `bridge ${bridge} has the route ${formatSubnet(foreign.destination)} of an earlier configuration`;
+      if (state !== 'ours' || attachedIds.length > 0) {
+        throw new CairnError('FailedPrecondition', `${was}: stop the pods on it, then delete it`, {
+          step: 'network.embedded',
+        });
+      }
+      log.info({ bridge }, `${was}, and no pod is on it: it is made anew`);
+      await deleteBridge(bridge);
+    } else if (state === 'unclaimed') {
+      await claimBridge(bridge, owner);
+    }
+    await ensureForwarding(subnets, log);
+    await rules.ensure();
+    await sweepAddresses(join(dataDirectory, name), new Set(attachedIds), log);
+    const uplink = defaultRouteDevice(routes);
+    return listFor(options.embedded, subnets, dataDirectory, uplink === undefined ? undefined : await readMtu(uplink));
+  }
+
+  return {
+    async problem() {
+      try {
+        refuseCollision(await readHostRoutes(), subnets, bridge);
+        await inspectBridge(bridge, owner);
+        return undefined;
+      } catch (error) {
+        if (isCairnError(error)) return error.message;
+        throw error;
+      }
+    },
+    async ensure(attachedIds) {
+      const now = performance.now();
+      if (prepared === undefined) {
+        prepared = await prepare(await attachedIds());
+        rulesSeenAt = now;
+      } else if (now - rulesSeenAt > RULES_TRUSTED_MS) {
+        if (!(await rules.present())) {
+          log.warn({ bridge }, "the embedded network's rules were gone from iptables; they are put back");
+          await rules.ensure();
+        }
+        rulesSeenAt = now;
+      }
+      return prepared;
+    },
+    async claim() {
+      if (claimed) return;
+      await claimBridge(bridge, owner);
+      claimed = true;
+    },
+    async teardown() {
+      const state = await inspectBridge(bridge, owner);
+      prepared = undefined;
+      claimed = false;
+      await rules.remove();
+      if (state === 'ours') await deleteBridge(bridge);
+      await rm(join(dataDirectory, name), { recursive: true, force: true });
+    },
+  };
+}
+
+function subnetsOf(embedded: EmbeddedOptions): Subnet[] {
+  if (!BRIDGE_NAME.test(embedded.bridge)) {
+    throw new CairnError('InvalidArgument', `bridge: ${JSON.stringify(embedded.bridge)} can't name a network device`);
+  }
+  const subnets = [parseSubnet(embedded.subnet, 4, 'subnet')];
+  if (embedded.subnet6) subnets.push(parseSubnet(embedded.subnet6, 6, 'subnet6'));
+  return subnets;
+}
+
+/** The network's configuration, in the version that plugins from 2019 on speak. */
+function listFor(
+  { name, bridge }: EmbeddedOptions,
+  subnets: readonly Subnet[],
+  dataDirectory: string,
+  uplinkMtu: number | undefined,
+): NetworkList {
+  const text = JSON.stringify({
+    cniVersion: '1.0.0',
+    name,
+    plugins: [
+      {
+        type: 'bridge',
+        bridge,
+        isGateway: true,
+        // A pod may reach itself through its own host port.
+        hairpinMode: true,
+        // Larger packets than the host's uplink takes would only be thrown away there.
+        ...(uplinkMtu !== undefined && uplinkMtu < MTU_DEFAULT ? { mtu: uplinkMtu } : {}),
+        ipam: {
+          type: 'host-local',
+          dataDir: dataDirectory,
+          ranges: subnets.map((subnet) => [{ subnet: formatSubnet(subnet), gateway: addressIn(subnet, 1n) }]),
+          routes: subnets.map(({ family }) => ({ dst: family === 4 ? '0.0.0.0/0' : '::/0' })),
+        },
+      },
+      { type: 'portmap', capabilities: { portMappings: true }, snat: true },
+      { type: 'bandwidth', capabilities: { bandwidth: true } },
+    ],
+  });
+  return { ...parseNetworkFile(text, 'embedded.conflist'), source: 'embedded' };
+}
+
+/**
+ * Frees addresses in host-local's book (a file for each, its first line the pod's ID) that no attachment has. host-local
+ * does not sync, so a power cut can leave files that DEL does not recognise. No plugin of ours runs yet.
+ */
+async function sweepAddresses(directory: string, attached: ReadonlySet<string>, log: Logger): Promise<void> {
+  for (const address of await listIfThere(directory)) {
+    if (isIP(address) === 0) continue;
+    const path = join(directory, address);
+    const [id = ''] = (await readFile(path, 'utf8')).split(/\r?\n/);
+    if (attached.has(id.trim())) continue;
+    log.info({ address, sandbox: id }, 'an address was held by a pod that is not attached; it is free again');
+    await rm(path, { force: true });
+  }
+}
+
+async function listIfThere(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
