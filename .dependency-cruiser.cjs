@@ -24,6 +24,7 @@ const layers = [
   ['snapshotter', 'content', 'registry', 'task', 'network'],
   ['store', 'linux'],
   ['generated'],
+  ['rpc'],
   ['base'],
 ];
 
