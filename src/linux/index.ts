@@ -51,4 +51,33 @@ export {
   type ResolveOptions,
 } from './openat2.ts';
 export { mountOverlay, type OverlayMount } from './overlay-mount.ts';
+export {
+  type ProcessExit,
+  type ProcessIdentity,
+  type ProcessStat,
+  parseStat,
+  processStartTime,
+  signalProcess,
+  type WatchedProcess,
+  watchProcess,
+} from './pidfd.ts';
+export { duplicate, makePipe, type Pipe } from './pipe.ts';
+export {
+  type ChildProcess,
+  type ChildStream,
+  type RunOptions,
+  type RunResult,
+  runProcess,
+  type SpawnOptions,
+  spawnProcess,
+} from './process.ts';
+export {
+  getLimit,
+  type Resource,
+  type ResourceLimit,
+  RLIM_INFINITY,
+  setLimit,
+  setStartingFileLimit,
+  startingFileLimit,
+} from './rlimits.ts';
 export { getXattr, listXattrs, removeXattr, setXattr } from './xattr.ts';
