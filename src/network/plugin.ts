@@ -4,10 +4,11 @@
  */
 import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CairnError, type ErrorKind } from '../base/errors.ts';
+import { CairnError, type ErrorKind, errnoOf, isCairnError, messageOf } from '../base/errors.ts';
+import { runProcess } from '../linux/index.ts';
+import { DEFAULT_PATH } from './command.ts';
 import type { PluginConfig } from './conflist.ts';
 import { isRecord, type JsonRecord, textIn } from './json.ts';
-import { runProcess } from './process-shim.ts';
 
 export type Command = 'ADD' | 'DEL' | 'CHECK';
 
@@ -40,8 +41,7 @@ export interface PluginRunner {
   find(type: string): Promise<string | undefined>;
 }
 
-const STDOUT_BYTES_MAX = 1024 * 1024;
-const STDERR_BYTES_MAX = 64 * 1024;
+const OUTPUT_BYTES_MAX = 1024 * 1024;
 /** As much of its output as a message carries. */
 const WORDS_SHOWN_MAX = 1000;
 /** Codes of the CNI spec that say more than "it failed": the configuration is wrong; try again later. */
@@ -51,17 +51,12 @@ const KIND_OF_CODE: Readonly<Record<number, ErrorKind>> = {
   7: 'FailedPrecondition',
   11: 'Unavailable',
 };
-/** Plugins call iptables and the like, also when the daemon was started with a bare environment. */
-const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** The daemon's own talk with its service manager is not the plugins' business. */
 const PRIVATE_VARIABLES = new Set(['NOTIFY_SOCKET', 'LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES', 'WATCHDOG_USEC']);
 
 export function createPluginRunner(options: PluginRunnerOptions): PluginRunner {
   const found = new Map<string, string>();
-  const inherited = Object.entries(process.env).flatMap(([name, value]) =>
-    value === undefined || PRIVATE_VARIABLES.has(name) || name.startsWith('CNI_') ? [] : [`${name}=${value}`],
-  );
-  if (!process.env['PATH']) inherited.push(`PATH=${DEFAULT_PATH}`);
+  const inherited = inheritedEnvironment();
 
   async function find(type: string): Promise<string | undefined> {
     // What was found once is not looked for again: a plugin that vanished since fails at the spawn.
@@ -82,44 +77,52 @@ export function createPluginRunner(options: PluginRunnerOptions): PluginRunner {
     if (path === undefined) {
       throw failure(call, 'FailedPrecondition', `not found in ${options.binDirs.join(', ')}`);
     }
-    const {
-      exitCode,
-      signal: killedBy,
-      timedOut,
-      stdout,
-      stderr,
-    } = await runProcess({
-      path,
-      args: [],
-      environment: [
-        ...inherited,
-        `CNI_COMMAND=${call.command}`,
-        `CNI_CONTAINERID=${call.containerId}`,
-        `CNI_NETNS=${call.netnsPath}`,
-        `CNI_IFNAME=${call.interfaceName}`,
-        `CNI_ARGS=${call.args}`,
-        `CNI_PATH=${options.binDirs.join(':')}`,
-      ],
-      stdin: JSON.stringify(call.configuration),
-      stdoutBytesMax: STDOUT_BYTES_MAX,
-      stderrBytesMax: STDERR_BYTES_MAX,
-      timeoutMs: options.timeoutMs,
-      ...(signal ? { signal } : {}),
-    });
-    if (timedOut) {
-      throw failure(call, 'DeadlineExceeded', `no answer within ${options.timeoutMs / 1000} s; it was killed`);
-    }
+    const { code, signal: killedBy, stdout, stderr } = await spawnPlugin(path, call, signal);
     const answer = parseAnswer(stdout);
-    if (exitCode === 0) {
+    if (code === 0 && killedBy === null) {
       if (answer === 'broken') throw failure(call, 'Unknown', `its answer is not JSON: ${shown(stdout)}`);
       return answer;
     }
     if (answer !== undefined && answer !== 'broken') throw errorAnswer(call, answer);
-    const end = killedBy === undefined ? `exit code ${exitCode}` : `killed by ${killedBy}`;
+    const end = killedBy === null ? `exit code ${code}` : `killed by signal ${killedBy}`;
     throw failure(call, 'Unknown', [end, shown(stderr) || shown(stdout)].filter(Boolean).join(': '));
   }
 
+  async function spawnPlugin(path: string, call: PluginCall, signal: AbortSignal | undefined) {
+    try {
+      return await runProcess({
+        file: path,
+        args: [],
+        env: {
+          ...inherited,
+          CNI_COMMAND: call.command,
+          CNI_CONTAINERID: call.containerId,
+          CNI_NETNS: call.netnsPath,
+          CNI_IFNAME: call.interfaceName,
+          CNI_ARGS: call.args,
+          CNI_PATH: options.binDirs.join(':'),
+        },
+        stdinData: JSON.stringify(call.configuration),
+        outputBytesMax: OUTPUT_BYTES_MAX,
+        timeoutMs: options.timeoutMs,
+        signal,
+      });
+    } catch (error) {
+      if (isCairnError(error)) throw failure(call, error.kind, error.message, error);
+      if (errnoOf(error) !== undefined) throw failure(call, 'FailedPrecondition', messageOf(error), error);
+      throw error;
+    }
+  }
+
   return { run, find };
+}
+
+function inheritedEnvironment(): Record<string, string> {
+  const environment: Record<string, string> = { PATH: DEFAULT_PATH };
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value && !PRIVATE_VARIABLES.has(name) && !name.startsWith('CNI_')) environment[name] = value;
+  }
+  return environment;
 }
 
 function parseAnswer(stdout: Buffer): JsonRecord | 'broken' | undefined {
@@ -140,9 +143,10 @@ function errorAnswer(call: PluginCall, answer: JsonRecord): CairnError {
   return failure(call, KIND_OF_CODE[code] ?? 'Unknown', `${words || 'no reason given'} (CNI code ${code})`);
 }
 
-function failure(call: PluginCall, kind: ErrorKind, reason: string): CairnError {
+function failure(call: PluginCall, kind: ErrorKind, reason: string, cause?: unknown): CairnError {
   return new CairnError(kind, `network ${call.network}: plugin ${call.plugin.type}: ${call.command}: ${reason}`, {
     step: `network.${call.command.toLowerCase()}`,
+    cause,
   });
 }
 
