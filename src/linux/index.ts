@@ -27,6 +27,7 @@ export {
   utimensat,
 } from './at.ts';
 export { errnoName, SystemError } from './errno.ts';
+export { lockFile } from './file-lock.ts';
 export { AT_FDCWD, closeDescriptor, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH, type PathLike } from './libc.ts';
 export {
   bindMount,
@@ -40,6 +41,7 @@ export {
   unmountSync,
 } from './mount.ts';
 export { isMountPoint, type MountEntry, mountInfo, parseMountInfo } from './mount-info.ts';
+export { createNamespaces, type NamespaceRequest, removeNamespace } from './namespaces.ts';
 export { lchown, mkfifo, mknod, setTimes } from './node.ts';
 export {
   openat2,
@@ -80,4 +82,5 @@ export {
   setStartingFileLimit,
   startingFileLimit,
 } from './rlimits.ts';
+export { parseSysctl, type Sysctl, type SysctlNamespace } from './sysctl.ts';
 export { getXattr, listXattrs, removeXattr, setXattr } from './xattr.ts';

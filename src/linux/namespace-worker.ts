@@ -1,0 +1,154 @@
+/**
+ * The thread that leaves for other namespaces and comes back (see namespaces.ts). Everything here is synchronous, so one
+ * job never sees another's namespaces. If it can't come back it ends: its thread must not be used for anything else.
+ */
+import { closeSync, constants, openSync, unlinkSync, writeFileSync } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
+import { errnoOf, messageOf } from '../base/errors.ts';
+import { SystemError } from './errno.ts';
+import { bind, closeDescriptor, O_CLOEXEC, room } from './libc.ts';
+import { bindMount, unmountSync } from './mount.ts';
+
+export interface SysctlSetting {
+  readonly name: string;
+  readonly path: string;
+  readonly value: string;
+}
+
+export interface NamespaceJob {
+  readonly id: number;
+  readonly request: {
+    readonly network: string | undefined;
+    readonly ipc: string | undefined;
+    readonly uts: string | undefined;
+    readonly hostname: string | undefined;
+    readonly sysctls: readonly SysctlSetting[];
+  };
+}
+
+export interface NamespaceAnswer {
+  readonly id: number;
+  readonly failure?:
+    | { readonly type: 'system'; readonly errno: number; readonly syscall: string; readonly path: string | undefined }
+    | { readonly type: 'sysctl'; readonly name: string; readonly value: string; readonly code: string }
+    | { readonly type: 'bug'; readonly message: string };
+}
+
+const KINDS = [
+  { key: 'uts', file: 'uts', flag: 0x04000000 },
+  { key: 'ipc', file: 'ipc', flag: 0x08000000 },
+  { key: 'network', file: 'net', flag: 0x40000000 },
+] as const;
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SIOCGIFFLAGS = 0x8913;
+const SIOCSIFFLAGS = 0x8914;
+const IFF_UP = 1;
+
+const unshare = bind('unshare', ['int']);
+const setns = bind('setns', ['int', 'int']);
+const sethostname = bind('sethostname', ['pointer', 'long']);
+const socket = bind('socket', ['int', 'int', 'int']);
+const ioctl = bind('ioctl', ['int', 'long', 'pointer']);
+
+class SysctlRefused extends Error {
+  readonly setting: SysctlSetting;
+  readonly code: string;
+
+  constructor(setting: SysctlSetting, code: string) {
+    super(`${setting.name}: ${code}`);
+    this.setting = setting;
+    this.code = code;
+  }
+}
+
+const home = KINDS.map((kind) => openSync(`/proc/thread-self/ns/${kind.file}`, constants.O_RDONLY));
+
+parentPort?.on('message', ({ id, request }: NamespaceJob) => {
+  let answer: NamespaceAnswer = { id };
+  try {
+    create(request);
+  } catch (error) {
+    answer = { id, failure: describe(error) };
+  } finally {
+    returnHome();
+  }
+  parentPort?.postMessage(answer);
+});
+
+function create(request: NamespaceJob['request']): void {
+  const kinds = KINDS.filter((kind) => request[kind.key] !== undefined);
+  unshare(
+    undefined,
+    kinds.reduce((flags, kind) => flags | kind.flag, 0),
+  );
+  if (request.hostname !== undefined) {
+    const name = Buffer.from(request.hostname);
+    sethostname(request.hostname, name, name.length);
+  }
+  if (request.network !== undefined) bringUpLoopback();
+  for (const setting of request.sysctls) writeSysctl(setting);
+  const pinned: string[] = [];
+  try {
+    for (const kind of kinds) {
+      const path = request[kind.key];
+      if (path === undefined) continue;
+      closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL, 0o444));
+      pinned.push(path);
+      bindMount(`/proc/thread-self/ns/${kind.file}`, path);
+    }
+  } catch (error) {
+    for (const path of pinned) {
+      unmountSync(path, { detach: true });
+      unlinkSync(path);
+    }
+    throw error;
+  }
+}
+
+/** The socket belongs to the namespace that it was made in, whatever its family. */
+function bringUpLoopback(): void {
+  const fd = socket(undefined, AF_UNIX, SOCK_DGRAM | O_CLOEXEC, 0);
+  try {
+    // struct ifreq: char name[16], then a union whose first member here is s16 flags.
+    const request = room(40);
+    request.write('lo');
+    ioctl('lo', fd, SIOCGIFFLAGS, request);
+    request.writeInt16LE(request.readInt16LE(16) | IFF_UP, 16);
+    ioctl('lo', fd, SIOCSIFFLAGS, request);
+  } finally {
+    closeDescriptor(fd);
+  }
+}
+
+function writeSysctl(setting: SysctlSetting): void {
+  try {
+    // Without O_CREAT: procfs must not be asked to make a file.
+    writeFileSync(`/proc/sys/${setting.path}`, setting.value, { flag: 'r+' });
+  } catch (error) {
+    throw new SysctlRefused(setting, errnoOf(error) ?? messageOf(error));
+  }
+}
+
+function returnHome(): void {
+  try {
+    for (const fd of home) setns(undefined, fd, 0);
+  } catch {
+    process.exit(1);
+  }
+}
+
+function describe(error: unknown): NonNullable<NamespaceAnswer['failure']> {
+  if (error instanceof SysctlRefused) {
+    return { type: 'sysctl', name: error.setting.name, value: error.setting.value, code: error.code };
+  }
+  if (error instanceof SystemError) {
+    return { type: 'system', errno: error.errno, syscall: error.syscall, path: error.path };
+  }
+  if (error instanceof Error && 'errno' in error && 'syscall' in error && typeof error.errno === 'number') {
+    // Node's own, whose errno is negative.
+    const path = 'path' in error ? String(error.path) : undefined;
+    return { type: 'system', errno: -error.errno, syscall: String(error.syscall), path };
+  }
+  return { type: 'bug', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+}
