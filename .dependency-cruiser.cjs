@@ -9,7 +9,7 @@ Visitor.prototype.visitStatement = function (statement) {
 };
 Visitor.prototype.visitModuleDeclaration = function (declaration) {
   const ownContract = declaration.type === 'ImportDeclaration' && declaration.typeOnly;
-  if (ownContract && declaration.source.value === './index.ts') return declaration;
+  if (ownContract && /^\.\.?\/index\.ts$/.test(declaration.source.value)) return declaration;
   return visitModuleDeclaration.call(this, declaration);
 };
 

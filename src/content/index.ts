@@ -70,7 +70,12 @@ export interface ContentStore extends AsyncDisposable {
   ): Promise<BlobInfo>;
   /** Keeps these blobs from garbage collection until disposed. */
   pin(digests: readonly Digest[]): Disposable;
-  /** Removes blobs (and abandoned ingests older than a day) that are neither pinned nor in `used`. Returns bytes freed. */
+  /** Removes one blob that turned out to be broken; no error when there is none. */
+  remove(digest: Digest): Promise<void>;
+  /**
+   * Removes blobs (and abandoned ingests older than a day) that are neither pinned nor in `used`. Returns bytes freed.
+   * `used` is asked right before each removal, so a live set counts as it is then.
+   */
   collect(used: ReadonlySet<Digest>): Promise<number>;
   list(): AsyncIterable<BlobInfo>;
 }

@@ -160,6 +160,11 @@ class DirectoryContentStore implements ContentStore {
     };
   }
 
+  async remove(digest: Digest): Promise<void> {
+    using _lock = await this.#ingesting.lock(digest);
+    await this.#remove(digest, this.path(digest));
+  }
+
   async collect(used: ReadonlySet<Digest>): Promise<number> {
     let freedBytes = 0;
     for await (const { digest, sizeBytes } of this.list()) {

@@ -5,7 +5,11 @@
  * their chain IDs; one row set says that they belong together and is committed last.
  */
 import type { Digest } from '../base/digest.ts';
-import type { Credentials } from '../registry/index.ts';
+import type { Logger } from '../base/log.ts';
+import type { ContentStore } from '../content/index.ts';
+import type { Credentials, Platform, RegistryClient } from '../registry/index.ts';
+import type { Snapshotter } from '../snapshotter/index.ts';
+import type { Store } from '../store/index.ts';
 
 export interface Image {
   /** Config digest. */
@@ -24,6 +28,7 @@ export interface Image {
   readonly layers: readonly { readonly digest: Digest; readonly sizeBytes: number; readonly mediaType: string }[];
   readonly config: ImageConfig;
   readonly pinned: boolean;
+  /** When the image came to this store; when it was built says `config.created`. */
   readonly createdAtNs: bigint;
 }
 
@@ -32,6 +37,8 @@ export interface ImageConfig {
   readonly os: string;
   readonly architecture: string;
   readonly variant: string | undefined;
+  /** RFC 3339 as the builder wrote it, unchecked; empty when it did not. */
+  readonly created: string;
   readonly user: string;
   readonly env: readonly string[];
   readonly entrypoint: readonly string[];
@@ -67,6 +74,25 @@ export interface FilesystemUsage {
   readonly inodesUsed: number;
 }
 
+export interface ImageServiceOptions {
+  /** The daemon's root: what `filesystemUsage` names as the place of images. */
+  readonly rootDirectory: string;
+  readonly store: Store;
+  readonly content: ContentStore;
+  readonly snapshotter: Snapshotter;
+  readonly registry: RegistryClient;
+  readonly log: Logger;
+  /** What to choose from an index; this machine's by default. */
+  readonly platform?: Platform;
+  /** A container that uses the image, by ID; undefined when there is none. */
+  readonly inUse: (imageId: Digest) => string | undefined;
+  /** Names, or patterns with `*`, of images that are reported as pinned. */
+  readonly pinnedImages: readonly string[];
+  /** Layers at once over all pulls. */
+  readonly downloadsMax?: number;
+  readonly unpacksMax?: number;
+}
+
 export interface ImageService {
   /** Resolves, fetches and unpacks what is missing, and names the image. Callers who ask for the same at once share the work. */
   pull(unsafeName: string, options: PullOptions): Promise<Image>;
@@ -77,7 +103,8 @@ export interface ImageService {
   find(unsafeName: string): Image | undefined;
   list(): Image[];
   /**
-   * A name or `name@digest` removes that name, and the image with its last; an ID removes the image with all names.
+   * A name or `name@digest` removes that name, and the image with its last; an ID removes the image with all names. The
+   * last tag of a repository takes the image's digests in that repository along, as with Docker.
    * FailedPrecondition naming a container when a container uses it and it would go. No error when there is none.
    */
   remove(unsafeName: string): Promise<void>;

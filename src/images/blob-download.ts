@@ -1,0 +1,159 @@
+/**
+ * One layer blob from a registry into the content store, read by a follower while it comes in.
+ *
+ * The follower (unpack and digest, or digest alone) gives the digest that decides whether the blob is published. What
+ * came so far is kept for a resume when the network or the registry failed, and thrown away when the bytes were wrong or
+ * nobody wants them any more.
+ */
+import { digestAlgorithm } from '../base/digest.ts';
+import { CairnError, type ErrorKind, isCairnError } from '../base/errors.ts';
+import { Semaphore } from '../base/locks.ts';
+import { series } from '../base/metrics.ts';
+import type { BlobInfo, ContentStore, Ingest } from '../content/index.ts';
+import type { BlobSink, Credentials, Descriptor, Reference, RegistryClient } from '../registry/index.ts';
+import type { LayerSource, StagedLayer } from '../snapshotter/index.ts';
+import type { LayerState } from './progress.ts';
+import { together } from './together.ts';
+
+/** What remains to be fetched may still be had later. */
+const RESUMABLE: readonly ErrorKind[] = [
+  'Unknown',
+  'Unavailable',
+  'DeadlineExceeded',
+  'NotFound',
+  'Unauthenticated',
+  'PermissionDenied',
+];
+
+export interface BlobOrigin {
+  readonly reference: Reference;
+  readonly credentials: Credentials | undefined;
+}
+
+export interface Followed {
+  readonly blob: BlobInfo;
+  readonly staged?: StagedLayer;
+}
+
+/** Reads a growing file to its end. Called again when the download had to begin anew. */
+export type Follow<F extends Followed> = (source: LayerSource, signal: AbortSignal) => Promise<F>;
+
+export class BlobDownloads {
+  readonly #content: ContentStore;
+  readonly #registry: RegistryClient;
+  readonly #places: Semaphore;
+
+  constructor(services: { content: ContentStore; registry: RegistryClient; downloadsMax: number }) {
+    this.#content = services.content;
+    this.#registry = services.registry;
+    this.#places = new Semaphore(services.downloadsMax);
+  }
+
+  /** Fetches the blob unless it is there. DataLoss naming the digest when what comes is not what was promised. */
+  async run<F extends Followed>(
+    origin: BlobOrigin,
+    blob: Descriptor,
+    state: LayerState,
+    signal: AbortSignal,
+    follow: Follow<F>,
+  ): Promise<F | 'present'> {
+    for (;;) {
+      const present = await this.#content.stat(blob.digest);
+      if (present) return checkSize(present, blob);
+      await using ingest = await this.#content.ingest(blob.digest, { sizeBytes: blob.sizeBytes, signal });
+      if (!ingest) continue;
+      const resumed = ingest.offset > 0;
+      try {
+        return await this.#fetch(origin, blob, ingest, state, signal, follow);
+      } catch (error) {
+        const keep = isCairnError(error) && RESUMABLE.includes(error.kind);
+        if (!keep) await ingest.discard();
+        // What an earlier attempt left may be at fault (a power cut can spoil it): once more, from the beginning.
+        const badBytes = isCairnError(error, 'DataLoss') || isCairnError(error, 'InvalidArgument');
+        if (!resumed || !badBytes || signal.aborted) throw error;
+      }
+    }
+  }
+
+  async #fetch<F extends Followed>(
+    origin: BlobOrigin,
+    blob: Descriptor,
+    ingest: Ingest,
+    state: LayerState,
+    signal: AbortSignal,
+    follow: Follow<F>,
+  ): Promise<F> {
+    const controller = new AbortController();
+    const either = AbortSignal.any([signal, controller.signal]);
+    const filling = this.#fill(origin, blob, ingest, state, either);
+    const following = followAnew(ingest, either, follow);
+    try {
+      await together(controller, [filling, following]);
+      const followed = await following;
+      await ingest.commit(followed.blob);
+      return followed;
+    } catch (error) {
+      const followed = await following.catch(() => undefined);
+      await followed?.staged?.[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async #fill(
+    origin: BlobOrigin,
+    blob: Descriptor,
+    ingest: Ingest,
+    state: LayerState,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (ingest.offset < blob.sizeBytes) {
+      using _place = await this.#places.acquire(signal);
+      const { reference, credentials } = origin;
+      state.state = 'downloading';
+      await this.#registry.fetchBlob(reference, blob, countingSink(ingest, state), {
+        signal,
+        ...(credentials && { credentials }),
+      });
+    }
+    await ingest.end();
+    state.downloadedBytes = ingest.offset;
+    state.state = 'unpacking';
+  }
+}
+
+function checkSize(present: BlobInfo, blob: Descriptor): 'present' {
+  if (present.sizeBytes === blob.sizeBytes) return 'present';
+  throw new CairnError(
+    'DataLoss',
+    `${blob.digest} has ${present.sizeBytes} bytes, the image's manifest says ${blob.sizeBytes}`,
+    { step: 'images.fetch' },
+  );
+}
+
+async function followAnew<F extends Followed>(ingest: Ingest, signal: AbortSignal, follow: Follow<F>): Promise<F> {
+  for (;;) {
+    const { progress } = ingest;
+    try {
+      return await follow({ path: ingest.path, progress, algorithm: digestAlgorithm(ingest.digest) }, signal);
+    } catch (error) {
+      if (ingest.progress === progress || signal.aborted) throw error;
+    }
+  }
+}
+
+function countingSink(ingest: Ingest, state: LayerState): BlobSink {
+  return {
+    get offset() {
+      return ingest.offset;
+    },
+    async append(chunk) {
+      await ingest.append(chunk);
+      state.downloadedBytes = ingest.offset;
+      series.imagePullBytes.inc(chunk.byteLength);
+    },
+    async restart() {
+      await ingest.restart();
+      state.downloadedBytes = 0;
+    },
+  };
+}
