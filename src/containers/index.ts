@@ -6,6 +6,7 @@
  * `StartError`, exit code 128, and `start` throws the runtime's own words.
  */
 import type { ExecResult } from '../task/index.ts';
+import type { ContainerTransition } from './transition.ts';
 
 export type ContainerState = 'creating' | 'created' | 'running' | 'exited';
 
@@ -119,13 +120,21 @@ export interface ContainerService extends AsyncDisposable {
   stop(id: string, timeoutSeconds: number, signal?: AbortSignal): Promise<void>;
   /** Kills what runs, then removes everything. No error when it is unknown. */
   remove(id: string): Promise<void>;
+  /** By full ID or unambiguous prefix. NotFound, or InvalidArgument when the prefix is ambiguous. */
   get(id: string): Container;
+  /** What is still being created is listed only to those who ask for that state. */
   list(filter?: ContainerFilter): Container[];
   execSync(id: string, command: readonly string[], timeoutSeconds: number, signal?: AbortSignal): Promise<ExecResult>;
   reopenLog(id: string): Promise<void>;
-  /** The runtime spec, for verbose status. */
+  /** The runtime spec, for verbose status. NotFound after a reboot: it belonged to that boot. */
   runtimeSpec(id: string): Promise<unknown>;
+  /** Hears of every change of state, in order, once it is durable. */
+  onTransition(listener: (transition: ContainerTransition) => void): Disposable;
+  /** At start, after the pods' own: brings rows and world together. */
   reconcile(): Promise<void>;
 }
 
-export { createContainerService } from './service.ts';
+export { type ContainerServiceOptions, createContainerService } from './service.ts';
+export { type HostFacts, readHostFacts } from './spec/host-facts.ts';
+export type { RlimitSpec } from './spec/oci.ts';
+export type { ContainerTransition } from './transition.ts';

@@ -9,6 +9,7 @@
  * ready (a pin, its init process) is gone.
  */
 import type { PortMapping } from '../network/index.ts';
+import type { PodTransition } from './transition.ts';
 
 export type PodState = 'creating' | 'ready' | 'notready';
 
@@ -77,8 +78,11 @@ export interface PodService extends AsyncDisposable {
   remove(id: string): Promise<void>;
   /** By full ID or unambiguous prefix. NotFound, or InvalidArgument when the prefix is ambiguous. */
   get(id: string): Pod;
+  /** What is still being made is listed only to those who ask for that state. */
   list(filter?: PodFilter): Pod[];
-  /** At start: brings rows and world together. */
+  /** Hears of every change of state, in order, once it is durable. */
+  onTransition(listener: (transition: PodTransition) => void): Disposable;
+  /** At start, before the containers': brings rows and world together. */
   reconcile(): Promise<void>;
 }
 
@@ -89,4 +93,8 @@ export interface PodMembers {
   removeAll(podId: string): Promise<void>;
 }
 
-export { createPodService } from './service.ts';
+export { type CgroupDriver, cgroupsPath } from './cgroup.ts';
+export { type PodFiles, podFiles, podHostname } from './files.ts';
+export { runtimeNamed } from './runtime-name.ts';
+export { createPodService, type PodServiceOptions } from './service.ts';
+export type { PodTransition } from './transition.ts';

@@ -1,0 +1,75 @@
+/** Makes what a created container has: bundle, writable snapshot, runtime spec. */
+import { throwIfAborted } from '../base/errors.ts';
+import { failpoint } from '../base/failpoint.ts';
+import type { Logger } from '../base/log.ts';
+import type { Image } from '../images/index.ts';
+import type { Pod } from '../pods/index.ts';
+import type { Snapshotter } from '../snapshotter/index.ts';
+import { makeBundle, rootfsPath, writeSpec } from './bundle.ts';
+import type { ContainerRecord } from './records.ts';
+import { buildSpec } from './spec/build-spec.ts';
+import { resolveMounts } from './spec/caller-mounts.ts';
+import { resolveDevices } from './spec/devices.ts';
+import type { HostFacts } from './spec/host-facts.ts';
+import { readSeccompProfile } from './spec/localhost-seccomp.ts';
+import type { RlimitSpec } from './spec/oci.ts';
+import { readUserDatabase } from './spec/rootfs-file.ts';
+import { type ResolvedUser, resolveUser } from './spec/user.ts';
+
+export interface BuildContext {
+  readonly snapshotter: Snapshotter;
+  readonly host: HostFacts;
+  readonly rlimits: readonly RlimitSpec[];
+  readonly log: Logger;
+  /** The PID namespace of a container that this one wants to join. */
+  targetPidNamespace(record: ContainerRecord): string | undefined;
+}
+
+/** What it throws half-way is undone by the caller. */
+export async function buildContainer(
+  record: ContainerRecord,
+  pod: Pod,
+  image: Image,
+  context: BuildContext,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { config, directory, cgroupsPath } = record;
+  const { host, rlimits } = context;
+  const targetPidNamespace = context.targetPidNamespace(record);
+  await makeBundle(directory);
+  // The root filesystem stays mounted from here to the end of the container: it is needed now for the users in it, and at the start.
+  const user = await prepareRootfs(record, image, context);
+  throwIfAborted(signal, 'container.create');
+  const [devices, callerMounts] = await Promise.all([resolveDevices(config), resolveMounts(config)]);
+  const { seccomp, privileged } = config.security;
+  const localhostSeccomp =
+    seccomp.kind === 'localhost' && !privileged ? await readSeccompProfile(seccomp.path) : undefined;
+  const rootPath = rootfsPath(directory);
+  const spec = buildSpec({
+    ...{ pod, config, image: image.config, user, host, rootPath, cgroupsPath, devices, rlimits },
+    ...{ ...callerMounts, targetPidNamespace, localhostSeccomp },
+  });
+  warnOfClamp(record, spec.process.oomScoreAdj, context.log);
+  await writeSpec(directory, spec);
+  throwIfAborted(signal, 'container.create');
+}
+
+async function prepareRootfs(record: ContainerRecord, image: Image, context: BuildContext): Promise<ResolvedUser> {
+  const { snapshotter } = context;
+  const initLayer = await snapshotter.ensureInitLayer(image.chainId);
+  await failpoint('container.snapshot.prepare');
+  await snapshotter.prepare(record.id, initLayer);
+  await failpoint('container.rootfs.mount');
+  await snapshotter.mount(record.id, rootfsPath(record.directory));
+  const database = await readUserDatabase(rootfsPath(record.directory));
+  return resolveUser(record.config.security, image.config.user, database);
+}
+
+function warnOfClamp({ id, podId, config }: ContainerRecord, effective: number, log: Logger): void {
+  const asked = config.resources.oomScoreAdj;
+  if (asked === effective) return;
+  log.warn(
+    { container: id, pod: podId, asked, effective },
+    'oom_score_adj is raised: without CAP_SYS_RESOURCE the daemon may not set less than its own',
+  );
+}

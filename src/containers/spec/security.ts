@@ -1,0 +1,51 @@
+/** AppArmor, seccomp, and the paths that are hidden or made read-only. */
+import { CairnError } from '../../base/errors.ts';
+import type { SecurityContext } from '../index.ts';
+import type { HostFacts } from './host-facts.ts';
+import type { LinuxSpec, SeccompSpec } from './oci.ts';
+import { defaultSeccompProfile } from './seccomp-default.ts';
+
+/** The profile that Cairn loads where the kernel has AppArmor. */
+const APPARMOR_DEFAULT = 'cairn-default';
+
+/**
+ * The AppArmor profile, undefined for none. Without AppArmor in the kernel a profile that the caller named can't be
+ * honoured and is refused; the runtime's default is then no profile, as everywhere in Kubernetes.
+ */
+export function apparmorProfile(security: SecurityContext, host: HostFacts): string | undefined {
+  const asked = security.apparmorProfile;
+  if (security.privileged || asked === 'unconfined') return undefined;
+  const isDefault = asked === '' || asked === 'runtime/default';
+  if (!host.apparmor.enabled) {
+    if (isDefault) return undefined;
+    throw refuse(`AppArmor profile ${JSON.stringify(asked)}: AppArmor is not enabled on this host`);
+  }
+  const profile = isDefault ? APPARMOR_DEFAULT : asked.replace(/^localhost\//, '');
+  if (host.apparmor.profiles.has(profile)) return profile;
+  if (asked === '') return undefined;
+  throw refuse(`AppArmor profile ${JSON.stringify(profile)} is not loaded on this host`);
+}
+
+/** The seccomp filter, undefined for none. */
+export function seccompProfile(
+  security: SecurityContext,
+  host: HostFacts,
+  bounding: readonly string[],
+  localhost: SeccompSpec | undefined,
+): SeccompSpec | undefined {
+  if (security.privileged || security.seccomp.kind === 'unconfined') return undefined;
+  if (!host.seccomp) throw refuse('a seccomp profile was asked for, but this kernel has no seccomp');
+  if (security.seccomp.kind === 'runtimeDefault') return defaultSeccompProfile(bounding, host.architecture);
+  if (localhost === undefined) throw refuse(`seccomp profile ${security.seccomp.path} was not read`);
+  return localhost;
+}
+
+/** As the caller lists them; a privileged container sees everything. */
+export function hiddenPaths(security: SecurityContext): Pick<LinuxSpec, 'maskedPaths' | 'readonlyPaths'> {
+  if (security.privileged) return { maskedPaths: [], readonlyPaths: [] };
+  return { maskedPaths: security.maskedPaths, readonlyPaths: security.readonlyPaths };
+}
+
+function refuse(message: string): CairnError {
+  return new CairnError('FailedPrecondition', message, { step: 'container.spec' });
+}

@@ -1,0 +1,29 @@
+/** Starts a created container: its monitor, its processes. */
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { failpoint } from '../base/failpoint.ts';
+import type { Snapshotter } from '../snapshotter/index.ts';
+import type { TaskService, TaskSpec } from '../task/index.ts';
+import { isRootfsMounted, rootfsPath } from './bundle.ts';
+import type { ContainerRecord } from './records.ts';
+
+export interface StartContext {
+  readonly task: TaskService;
+  readonly snapshotter: Snapshotter;
+  taskSpec(record: ContainerRecord): TaskSpec;
+}
+
+/** The PID of the container's first process, which runs when it returns. */
+export async function startTask(record: ContainerRecord, context: StartContext, signal: AbortSignal): Promise<number> {
+  const { task, snapshotter } = context;
+  // Mounted since the creation, unless somebody took it away.
+  if (!(await isRootfsMounted(record.directory))) await snapshotter.mount(record.id, rootfsPath(record.directory));
+  if (record.logPath !== '') await mkdir(dirname(record.logPath), { recursive: true, mode: 0o755 });
+  const spec = context.taskSpec(record);
+  await failpoint('container.task.create');
+  const { pid } = await task.create(spec, signal);
+  await failpoint('container.task.start');
+  await task.start(spec);
+  await failpoint('container.task.started');
+  return pid;
+}
