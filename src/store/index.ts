@@ -5,7 +5,11 @@
  * commit; the store syncs the write-ahead log itself, off the event loop and once for all commits that wait (group
  * commit). Reads are synchronous (about 10 us) and see every commit, also one whose sync is still under way.
  *
- * The schema and its migrations live here; the statements live in the module that owns the table.
+ * The schema and its migrations live here; the statements live in the module that owns the table. migrations.ts says
+ * which columns are read as BigInt.
+ *
+ * Errors: a broken UNIQUE or PRIMARY KEY is AlreadyExists, a broken foreign key FailedPrecondition, a full disk
+ * ResourceExhausted, a corrupt or unsynced file DataLoss naming it. A wrong statement is a bug and stays SQLite's error.
  */
 export type SqlValue = string | number | bigint | null | Uint8Array;
 export type Row = Readonly<Record<string, SqlValue>>;
@@ -24,9 +28,11 @@ export interface Store extends AsyncDisposable {
   all(sql: string, ...values: SqlValue[]): Row[];
   /**
    * Runs `work` (synchronous, atomic: what it throws rolls back and is rethrown) and resolves once it is durable.
+   * `work` runs before this returns, except while a checkpoint restarts the log (some ms, once in hundreds of commits):
+   * then it runs a little later, in the order of the calls.
    * Throws `DataLoss` when the log can't be synced: the store then refuses every further write.
    */
   transaction<T>(work: (tx: Transaction) => T): Promise<T>;
 }
 
-export { openStore } from './sqlite.ts';
+export { openStore, type StoreOptions } from './sqlite.ts';
