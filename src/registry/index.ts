@@ -96,6 +96,25 @@ export interface RegistryClientOptions {
   /** HTTP_PROXY, HTTPS_PROXY, NO_PROXY and PATH (for credential helpers) come from here; `process.env` by default. */
   readonly environment?: NodeJS.ProcessEnv;
   readonly userAgent: string;
+  readonly limits?: Partial<RegistryLimits>;
+}
+
+/** Every wait and every repetition has an end. */
+export interface RegistryLimits {
+  readonly connectTimeoutMs: number;
+  /** From the request until the answer's headers. */
+  readonly headersTimeoutMs: number;
+  /** Between two pieces of an answer's body. */
+  readonly stallTimeoutMs: number;
+  /** How often the registry itself is asked; a mirror at most twice. */
+  readonly triesMax: number;
+  /** The first wait before another try; it doubles up to `delayMsMax`. */
+  readonly baseMs: number;
+  readonly delayMsMax: number;
+  /** A longer Retry-After is not waited for. */
+  readonly retryAfterMsMax: number;
+  /** How often in a row a blob download may break off without progress. */
+  readonly resumesMax: number;
 }
 
 /** Disposing closes idle connections and ends what is under way. */
