@@ -8,7 +8,6 @@
 import { digestAlgorithm } from '../base/digest.ts';
 import { CairnError, type ErrorKind, isCairnError } from '../base/errors.ts';
 import { Semaphore } from '../base/locks.ts';
-import { series } from '../base/metrics.ts';
 import type { BlobInfo, ContentStore, Ingest } from '../content/index.ts';
 import type { BlobSink, Credentials, Descriptor, Reference, RegistryClient } from '../registry/index.ts';
 import type { LayerSource, StagedLayer } from '../snapshotter/index.ts';
@@ -149,7 +148,6 @@ function countingSink(ingest: Ingest, state: LayerState): BlobSink {
     async append(chunk) {
       await ingest.append(chunk);
       state.downloadedBytes = ingest.offset;
-      series.imagePullBytes.inc(chunk.byteLength);
     },
     async restart() {
       await ingest.restart();

@@ -93,7 +93,8 @@ export interface ImageServiceOptions {
   readonly unpacksMax?: number;
 }
 
-export interface ImageService {
+/** Disposing ends the pulls that run; what they fetched so far is kept for the next start. */
+export interface ImageService extends AsyncDisposable {
   /** Resolves, fetches and unpacks what is missing, and names the image. Callers who ask for the same at once share the work. */
   pull(unsafeName: string, options: PullOptions): Promise<Image>;
   /**

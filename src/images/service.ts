@@ -32,9 +32,11 @@ class Images implements ImageService {
   readonly #puller: Puller;
   readonly #pulls = new JoinedWork<Digest>('images.pull');
   readonly #running = new Map<string, Pull>();
+  readonly #ended = new Set<Promise<void>>();
   /** Changes of one image's names and its removal happen one after the other. */
   readonly #changing = new KeyedMutex();
   readonly #collecting = new Semaphore(1);
+  readonly #disposal = new AbortController();
 
   constructor(options: ImageServiceOptions) {
     this.#options = options;
@@ -56,16 +58,20 @@ class Images implements ImageService {
   }
 
   async pull(unsafeName: string, options: PullOptions): Promise<Image> {
-    const { credentials, signal, onProgress } = options;
+    const { credentials, onProgress } = options;
+    const signal = AbortSignal.any([this.#disposal.signal, ...(options.signal ? [options.signal] : [])]);
     const reference = parseReference(unsafeName);
     const name = formatReference(reference);
     const key = `${name} ${credentialsKey(credentials)}`;
     const work = this.#pulls.run(key, signal, (own) => {
       const pull = this.#puller.begin(reference, credentials);
       this.#running.set(key, pull);
-      return this.#run(name, pull, own).finally(() => {
+      const run = this.#run(name, pull, own).finally(() => {
         if (this.#running.get(key) === pull) this.#running.delete(key);
       });
+      const ended = run.then(noop, noop).finally(() => this.#ended.delete(ended));
+      this.#ended.add(ended);
+      return run;
     });
     let pull: Pull | undefined;
     const sample = () => {
@@ -161,6 +167,11 @@ class Images implements ImageService {
     await this.collect();
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposal.abort(new CairnError('Unavailable', 'the daemon is stopping', { step: 'images.pull' }));
+    await Promise.all(this.#ended);
+  }
+
   #lookup(unsafeText: string) {
     return findImage({ names: this.#records.names, ids: this.#records.ids() }, unsafeText);
   }
@@ -194,6 +205,8 @@ class Images implements ImageService {
     }
   }
 }
+
+function noop(): void {}
 
 /** Tells callers apart without keeping what they sent. */
 function credentialsKey(credentials: Credentials | undefined): string {
