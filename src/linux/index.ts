@@ -26,6 +26,23 @@ export {
   unlinkat,
   utimensat,
 } from './at.ts';
+export {
+  type CreateCgroupOptions,
+  createCgroup,
+  killAll,
+  moveProcess,
+  processesOf,
+  removeCgroup,
+  signalCgroup,
+} from './cgroup.ts';
+export {
+  type CgroupLayout,
+  type CgroupMode,
+  cgroupLayout,
+  cgroupMode,
+  cgroupPaths,
+  parseProcessCgroups,
+} from './cgroup-layout.ts';
 export { errnoName, SystemError } from './errno.ts';
 export { lockFile } from './file-lock.ts';
 export { AT_FDCWD, closeDescriptor, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH, type PathLike } from './libc.ts';
@@ -82,5 +99,7 @@ export {
   setStartingFileLimit,
   startingFileLimit,
 } from './rlimits.ts';
+export { type AdoptedProcess, adoptProcess, becomeSubreaper } from './subreaper.ts';
+export { syncFilesystem } from './sync.ts';
 export { parseSysctl, type Sysctl, type SysctlNamespace } from './sysctl.ts';
 export { getXattr, listXattrs, removeXattr, setXattr } from './xattr.ts';
