@@ -77,4 +77,4 @@ export interface TaskService extends AsyncDisposable {
   delete(spec: TaskSpec): Promise<void>;
 }
 
-export { createTaskService } from './service.ts';
+export { createTaskService, type TaskServiceOptions } from './service.ts';

@@ -1,0 +1,165 @@
+/**
+ * Starting conmon, the monitor of one container.
+ *
+ * conmon waits for a byte on its start pipe (so that it can be moved to its cgroup first), runs `RUNTIME create`, and says
+ * on its sync pipe in one JSON line how that went. Its standard error goes to the same pipe until it has found its feet:
+ * what it says of itself before (an option it does not know, a log it can't open) is then in the error.
+ * With `--sync` conmon is our own child for as long as we live; it leads its own session and survives us.
+ */
+import { writeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { abortError, CairnError, errnoOf, messageOf } from '../base/errors.ts';
+import { failpoint } from '../base/failpoint.ts';
+import { type ChildProcess, closeDescriptor, makePipe, spawnProcess } from '../linux/index.ts';
+import type { TaskSpec } from './index.ts';
+import type { TaskPaths } from './paths.ts';
+import { plainWords, RUNTIME_ENVIRONMENT } from './runtime.ts';
+
+const SYNC_FD = 3;
+const START_FD = 4;
+const ANSWER_BYTES_MAX = 64 * 1024;
+
+export interface ConmonOptions {
+  readonly conmonPath: string;
+  readonly spec: TaskSpec;
+  readonly paths: TaskPaths;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+  /** Called before conmon may do anything: moves it to its cgroup. */
+  readonly place: (pid: number) => Promise<void>;
+}
+
+export interface Monitor {
+  readonly child: ChildProcess;
+  /** The container's init process. */
+  readonly pid: number;
+}
+
+/** Throws the runtime's or conmon's own words; whatever was made by then is the caller's to undo. */
+export async function startConmon(options: ConmonOptions): Promise<Monitor> {
+  const sync = makePipe();
+  const start = makePipe();
+  let child: ChildProcess;
+  try {
+    child = spawnProcess({
+      file: options.conmonPath,
+      args: conmonArguments(options.spec, options.paths),
+      env: { ...RUNTIME_ENVIRONMENT, _OCI_SYNCPIPE: String(SYNC_FD), _OCI_STARTPIPE: String(START_FD) },
+      stderr: sync.writeEnd,
+      extraFds: { [SYNC_FD]: sync.writeEnd, [START_FD]: start.readEnd },
+    });
+  } catch (error) {
+    closeDescriptor(sync.readEnd);
+    closeDescriptor(start.writeEnd);
+    const message = `cannot start conmon at ${options.conmonPath}: ${messageOf(error)}`;
+    throw new CairnError(errnoOf(error) === 'ENOENT' ? 'FailedPrecondition' : 'Unknown', message, {
+      step: 'task.create',
+      cause: error,
+    });
+  } finally {
+    closeDescriptor(sync.writeEnd);
+    closeDescriptor(start.readEnd);
+  }
+  const answer = new Socket({ fd: sync.readEnd, readable: true, writable: false });
+  try {
+    try {
+      await options.place(child.pid);
+      await failpoint('task.create.conmon');
+      writeSync(start.writeEnd, '\n');
+    } finally {
+      closeDescriptor(start.writeEnd);
+    }
+    return { child, pid: await readAnswer(answer, child, options) };
+  } catch (error) {
+    child.kill(SIGKILL);
+    throw error;
+  } finally {
+    answer.destroy();
+  }
+}
+
+const SIGKILL = 9;
+
+export function conmonArguments(spec: TaskSpec, paths: TaskPaths): string[] {
+  const { runtime } = spec;
+  return [
+    ...['--sync', '--no-sync-log', '--full-attach'],
+    ...['--cid', spec.id, '--cuuid', spec.id, '--name', spec.id],
+    ...['--runtime', runtime.path, '--bundle', spec.bundle],
+    ...['--container-pidfile', paths.pidFile, '--exit-dir', paths.exitDirectory, '--persist-dir', paths.directory],
+    ...['--log-path', spec.logPath === undefined ? 'none:' : `k8s-file:${spec.logPath}`],
+    ...(spec.logSizeBytesMax === undefined ? [] : ['--log-size-max', String(spec.logSizeBytesMax)]),
+    ...(spec.stdin ? ['--stdin'] : []),
+    ...(spec.stdin && !spec.stdinOnce ? ['--leave-stdin-open'] : []),
+    ...(spec.terminal ? ['--terminal'] : []),
+    ...[`--root=${runtime.rootDirectory}`, `--log=${paths.runtimeLog}`, '--log-format=json'].map(
+      (argument) => `--runtime-arg=${argument}`,
+    ),
+  ];
+}
+
+async function readAnswer(answer: Socket, child: ChildProcess, options: ConmonOptions): Promise<number> {
+  const { promise: stopped, reject: stop } = Promise.withResolvers<never>();
+  const onAbort = () => {
+    if (options.signal) stop(abortError(options.signal, 'task.create'));
+  };
+  const timer = setTimeout(() => {
+    const message = `${options.spec.runtime.path} create did not end within ${options.timeoutMs} ms`;
+    stop(new CairnError('DeadlineExceeded', message, { step: 'task.create' }));
+  }, options.timeoutMs);
+  options.signal?.addEventListener('abort', onAbort, { once: true });
+  if (options.signal?.aborted) onAbort();
+  try {
+    const text = await Promise.race([firstAnswer(answer), stopped]);
+    const { pid, words } = parseAnswer(text);
+    if (pid !== undefined && pid > 0) return pid;
+    const { code } = await Promise.race([child.exited, stopped]);
+    throw new CairnError('Unknown', await explain(options, words, code), { step: 'task.create' });
+  } finally {
+    clearTimeout(timer);
+    options.signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Everything up to and with the JSON line, or up to the end. */
+function firstAnswer(answer: Socket): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  let text = '';
+  answer.setEncoding('utf8');
+  answer.on('data', (chunk: string) => {
+    text += chunk;
+    if (/^\{.*\}\n/m.test(text) || text.length > ANSWER_BYTES_MAX) resolve(text);
+  });
+  answer.on('end', () => resolve(text));
+  answer.on('error', reject);
+  return promise;
+}
+
+/** The door for what conmon says; `words` is what is fit for people. */
+export function parseAnswer(text: string): { pid: number | undefined; words: string } {
+  const own: string[] = [];
+  for (const line of text.split('\n')) {
+    if (!line.startsWith('{')) {
+      own.push(line.replace(/^\[conmon:[a-z]+\]:? */, ''));
+      continue;
+    }
+    let value: unknown;
+    try {
+      value = JSON.parse(line);
+    } catch {
+      own.push(line);
+      continue;
+    }
+    if (typeof value !== 'object' || value === null || !('pid' in value) || typeof value.pid !== 'number') continue;
+    const message = 'message' in value && typeof value.message === 'string' ? value.message : undefined;
+    return { pid: value.pid, words: message ?? own.join('\n').trim() };
+  }
+  return { pid: undefined, words: own.join('\n').trim() };
+}
+
+async function explain(options: ConmonOptions, words: string, code: number | null): Promise<string> {
+  const { runtime } = options.spec;
+  const said = await plainWords(options.paths.runtimeLog, words);
+  if (said !== '') return `${runtime.name} create: ${said}`;
+  return `${runtime.name} create failed without a word (conmon ended with ${code ?? 'a signal'}); can ${runtime.path} be executed?`;
+}
