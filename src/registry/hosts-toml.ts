@@ -57,6 +57,7 @@ export function parseHostsToml(text: string, file: string): HostsFile {
       hosts.set(second, host);
       if (rest.length > 0) host.leaves.push({ ...leaf, path: rest });
     } else if (first === 'host') {
+      if (isTable(leaf.value)) continue;
       throw at(file, leaf.line, 'host: write one table per host: [host."https://mirror.example"]');
     } else {
       server.push(leaf);

@@ -106,14 +106,19 @@ async function hostWithCertificates(
   names: readonly string[],
 ): Promise<RegistryHost> {
   const read = (name: string) => readText(join(directory, name), directory);
-  const authorities = await Promise.all(names.filter((name) => name.endsWith('.crt')).map(read));
-  const pairs = names.filter((name) => name.endsWith('.cert'));
-  const clients = pairs.map(async (name) => {
-    return { certificate: await read(name), key: await read(name.replace(/\.cert$/, '.key')) };
-  });
+  const certificates = names.filter((name) => name.endsWith('.cert'));
+  const [authorities, clients] = await Promise.all([
+    Promise.all(names.filter((name) => name.endsWith('.crt')).map(read)),
+    Promise.all(certificates.map((name) => readPair(read, name, name.replace(/\.cert$/, '.key')))),
+  ]);
   const host = defaultHost(registry);
-  if (authorities.length === 0 && pairs.length === 0) return host;
-  return { ...host, tls: { authorities, clients: await Promise.all(clients), skipVerify: false, source: directory } };
+  if (authorities.length === 0 && clients.length === 0) return host;
+  return { ...host, tls: { authorities, clients, skipVerify: false, source: directory } };
+}
+
+async function readPair(read: (path: string) => Promise<string>, certificatePath: string, keyPath: string) {
+  const [certificate, key] = await Promise.all([read(certificatePath), read(keyPath)]);
+  return { certificate, key };
 }
 
 async function serverOf(
@@ -135,17 +140,18 @@ async function hostOf(section: HostSection, registry: string, directory: string,
   const url = section.url ?? new URL(defaultHost(registry).origin);
   const place = `${file}:${section.line}`;
   const read = (path: string) => readText(resolve(directory, path), place);
-  const clients = section.clientPaths.map(async (pair) => {
-    return { certificate: await read(pair.certificate), key: await read(pair.key) };
-  });
+  const [authorities, clients] = await Promise.all([
+    Promise.all(section.caPaths.map(read)),
+    Promise.all(section.clientPaths.map((pair) => readPair(read, pair.certificate, pair.key))),
+  ]);
   return {
     origin: url.origin,
     authority: url.host,
     path: apiPath(url.pathname, section.overridePath),
     capabilities: section.capabilities,
     tls: {
-      authorities: await Promise.all(section.caPaths.map(read)),
-      clients: await Promise.all(clients),
+      authorities,
+      clients,
       skipVerify: section.skipVerify ?? false,
       source: place,
     },
@@ -188,7 +194,7 @@ async function readText(path: string, place: string): Promise<string> {
 
 function unreadable(path: string, place: string, error: unknown): CairnError {
   const where = path === place ? place : `${place}: ${path}`;
-  return new CairnError('FailedPrecondition', `${where}: can't be read: ${messageOf(error)}`, {
+  return new CairnError('FailedPrecondition', `${where}: can't be read: ${errnoOf(error) ?? messageOf(error)}`, {
     step: 'registry.hosts',
     cause: error,
   });
