@@ -54,7 +54,7 @@ export function mountOverlay(overlay: OverlayMount): void {
     if (mountByParts(overlay)) return;
     kernelAppends = false;
   }
-  mountByPage(overlay);
+  mountOverlayByPage(overlay);
 }
 
 /** False when this kernel does not know `lowerdir+`; then nothing has happened. */
@@ -117,7 +117,8 @@ function kernelMessages(context: number): string {
   return lines.join('; ');
 }
 
-function mountByPage(overlay: OverlayMount): void {
+/** For kernels before 6.5. E2BIG when the layers don't fit the page even with short paths. */
+export function mountOverlayByPage(overlay: OverlayMount): void {
   using descriptors = new Descriptors();
   const options = [...PLAIN_DIFF, ...(overlay.options ?? [])];
   if (overlay.upper !== undefined) options.push(`upperdir=${escapePath(overlay.upper)}`);

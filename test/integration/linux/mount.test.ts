@@ -13,6 +13,7 @@ import {
   unmount,
   unmountSync,
 } from '../../../src/linux/index.ts';
+import { mountOverlayByPage } from '../../../src/linux/overlay-mount.ts';
 
 let directory: string;
 
@@ -166,6 +167,23 @@ describe('overlay mounts', () => {
     expect(() =>
       mountOverlay({ lower: [make('1'), join(directory, 'gone')], upper: make('u'), work: make('w'), target }),
     ).toThrow(/ENOENT.*gone/);
+    expect(await isMountPoint(target)).toBe(false);
+  });
+
+  test('on an older kernel one page of options holds 128 layers, commas and colons, but not 500 layers', async () => {
+    const lower = lowerLayers(128, 'a,b:c\\d');
+    const target = make('target');
+    mountOverlayByPage({ lower, upper: make('u,:\\', 'u'), work: make('u,:\\', 'w'), target });
+    expect(readFileSync(join(target, 'from-127'), 'utf8')).toBe('127');
+    writeFileSync(join(target, 'up'), 'x');
+    expect(readFileSync(join(directory, 'u,:\\', 'u', 'up'), 'utf8')).toBe('x');
+    expect(await unmount(target)).toBe(true);
+    mountOverlayByPage({ lower: lowerLayers(3, 'a,b:c\\d'), target });
+    expect(readFileSync(join(target, 'from-2'), 'utf8')).toBe('2');
+    expect(() => writeFileSync(join(target, 'x'), '')).toThrow('EROFS');
+    expect(await unmount(target)).toBe(true);
+    const many = lowerLayers(500);
+    expect(() => mountOverlayByPage({ lower: many, target })).toThrow('E2BIG');
     expect(await isMountPoint(target)).toBe(false);
   });
 });
