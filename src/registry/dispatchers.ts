@@ -4,12 +4,13 @@
  * undici is imported on first use, so that a daemon that pulls nothing does not pay for it.
  */
 import type { Dispatcher } from 'undici';
+import { CairnError } from '../base/errors.ts';
 import { proxyFor } from './proxy.ts';
 import { makeSecureContext, type TlsSettings, tlsKey } from './tls.ts';
 
 /** More hosts than a node has registries; the least recently used one closes when its requests are done. */
 const DISPATCHERS_MAX = 32;
-const CONNECTIONS_PER_HOST_MAX = 16;
+const CONNECTIONS_PER_HOST_MAX = 64;
 const KEEP_ALIVE_MS = 15_000;
 /** Of all header lines: challenges and signed redirects are long, but not that long. */
 const HEADER_BYTES_MAX = 64 * 1024;
@@ -20,11 +21,14 @@ export interface Dispatchers extends AsyncDisposable {
 
 export function createDispatchers(environment: NodeJS.ProcessEnv): Dispatchers {
   const open = new Map<string, Promise<Dispatcher>>();
+  let disposed = false;
 
   const close = (dispatcher: Promise<Dispatcher>) => dispatcher.then((one) => one.close()).catch(() => undefined);
 
   return {
     dispatcherFor: async (url, tls, connectTimeoutMs) => {
+      // A retry must not bring connections back to life.
+      if (disposed) throw new CairnError('Cancelled', 'the registry client was closed', { step: 'registry.connect' });
       const proxy = proxyFor(url, environment);
       const key = `${url.protocol === 'https:' ? tlsKey(tls) : 'plain'} ${connectTimeoutMs} ${proxy?.href ?? ''}`;
       const known = open.get(key);
@@ -40,6 +44,7 @@ export function createDispatchers(environment: NodeJS.ProcessEnv): Dispatchers {
       return dispatcher;
     },
     [Symbol.asyncDispose]: async () => {
+      disposed = true;
       const all = [...open.values()];
       open.clear();
       await Promise.all(all.map((one) => one.then((dispatcher) => dispatcher.destroy()).catch(() => undefined)));

@@ -137,7 +137,7 @@ export function createHostsClient(options: HostsClientOptions): HostsClient {
       try {
         return await askWithFallback(host, call);
       } catch (error) {
-        plainOrigins.delete(host.origin);
+        if (error instanceof NoAnswer) plainOrigins.delete(host.origin);
         if (!(error instanceof NoAnswer) || !error.retryable || tries >= triesMax) throw error;
         const delayMs = backoffMs(limits, tries, error.retryAfterMs);
         if (delayMs === undefined) throw error;

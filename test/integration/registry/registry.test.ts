@@ -1,5 +1,7 @@
 /** The client against Debian's docker-registry: names, digests, platforms, authentication, TLS, mirrors. */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -15,7 +17,7 @@ import {
   selectPlatform,
 } from '../../../src/registry/index.ts';
 import { hostArchitecture, makeImage, makeIndex, makeLayer } from '../../fixtures/image-maker.ts';
-import { issueCertificate, startRegistry, type TestRegistry } from '../../fixtures/registry.ts';
+import { basicHeader, startRegistry, type TestRegistry } from '../../fixtures/registry.ts';
 import { MemorySink } from './memory-sink.ts';
 
 const image = makeImage();
@@ -225,11 +227,54 @@ describe('a registry with TLS of its own CA and a password', () => {
     expect((await helped.fetchManifest(reference(), {})).descriptor.digest).toBe(image.digest);
   });
 
-  test('sends the client certificate that hosts.toml names', async () => {
-    await issueCertificate(secured.directory, 'client', ['client.test']);
-    const pair = `["${secured.directory}/client.pem", "${secured.directory}/client-key.pem"]`;
-    await hostsToml('_default', `server = "${secured.url}"\nca = "${secured.caPath}"\nclient = [${pair}]\n`);
-    expect((await makeClient().fetchManifest(reference(), { credentials })).descriptor.digest).toBe(image.digest);
+  test('that wants a client certificate gets the one that hosts.toml names, as do no others', async () => {
+    await using mutual = await startRegistry({ tls: true, mutual: true });
+    const name = parseReference(`${mutual.host}/team/app:v1`);
+    const trust = `server = "${mutual.url}"\nca = "${mutual.caPath}"\n`;
+    const path = await hostsToml('_default', trust);
+    const client = makeClient();
+    await expect(client.fetchManifest(name, {})).rejects.toMatchObject({
+      message: expect.stringMatching(/^RegistryUnavailable: .*(certificate|socket|closed)/i),
+    });
+    const pair = `["${mutual.directory}/client.pem", "${mutual.directory}/client-key.pem"]`;
+    await writeFile(path, `${trust}client = [${pair}]\n`);
+    await expect(client.fetchManifest(name, {})).rejects.toMatchObject({ kind: 'NotFound' });
+  });
+
+  test('is reached through HTTPS_PROXY by a tunnel, its certificate checked', async () => {
+    const asked: string[] = [];
+    const proxy = createServer();
+    proxy.on('connect', (request, socket) => {
+      asked.push(`${request.url} ${request.headers['proxy-authorization']}`);
+      const upstream = connect(Number(secured.host.split(':')[1]), '127.0.0.1', () => {
+        socket.write('HTTP/1.1 200 OK\r\n\r\n');
+        socket.pipe(upstream).pipe(socket);
+      });
+      for (const end of [socket, upstream]) end.on('error', () => undefined);
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = proxy.address() as AddressInfo;
+      const client = makeClient({ environment: { HTTPS_PROXY: `http://p:q@127.0.0.1:${port}` } });
+      const name = parseReference('registry.example/team/app:v1');
+      await expect(client.fetchManifest(name, { credentials })).rejects.toMatchObject({
+        message: expect.stringContaining('certificate'),
+      });
+      await hostsToml('registry.example', `ca = "${secured.caPath}"\n`);
+      expect((await client.fetchManifest(name, { credentials })).descriptor.digest).toBe(image.digest);
+      expect(asked.at(-1)).toBe(`registry.example:443 ${basicHeader('p', 'q')}`);
+      await client[Symbol.asyncDispose]();
+    } finally {
+      proxy.close();
+    }
+  });
+
+  test('answers nobody once the client is disposed', async () => {
+    await trusted();
+    const client = makeClient();
+    await client.fetchManifest(reference(), { credentials });
+    await client[Symbol.asyncDispose]();
+    await expect(client.fetchManifest(reference(), { credentials })).rejects.toMatchObject({ kind: 'Cancelled' });
   });
 });
 
