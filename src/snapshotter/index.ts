@@ -8,7 +8,7 @@
  * under its chain ID.
  *
  * On disk: `ROOT/snapshots/N/{fs,work}`; N is the row's number. A row is written last, so a directory without a row is
- * what a crash left, and is removed at start. `staging/` holds layers under way.
+ * what a crash left, and is removed at start. `staging/` holds layers under way, `trash/` what is being deleted.
  */
 import type { Digest } from '../base/digest.ts';
 
@@ -28,7 +28,7 @@ export interface Usage {
   readonly inodes: number;
 }
 
-/** What to mount to see a snapshot; `options` for overlay use paths relative to `workingDirectory` when that is set. */
+/** What to mount to see a snapshot, for people and tools; a long chain does not fit one mount(2), `mount` copes with that. */
 export interface MountSpec {
   readonly type: 'overlay' | 'bind';
   readonly source: string;
@@ -53,7 +53,8 @@ export interface StagedLayer extends AsyncDisposable {
   readonly usage: Usage;
 }
 
-export interface Snapshotter {
+/** Disposing ends its threads, once what is under way is done; mounts stay. */
+export interface Snapshotter extends AsyncDisposable {
   /** An active (or read-only `view`) snapshot on a committed parent (none: empty). AlreadyExists, NotFound. */
   prepare(name: string, parent: string | undefined, options?: { view?: boolean }): Promise<SnapshotInfo>;
   /** Freezes an active snapshot under `name`. Its directories are synced before the row says so. */
@@ -91,4 +92,6 @@ export interface Snapshotter {
   reconcile(): Promise<void>;
 }
 
+export type { SnapshotterOptions } from './context.ts';
 export { openSnapshotter } from './overlay.ts';
+export type { UnpackLimits } from './unpack-limits.ts';
