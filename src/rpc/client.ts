@@ -1,108 +1,100 @@
-/** A typed client of the services that deploy/build/generate.ts describes, over a daemon's unix socket. */
-import { Client, type ClientOptions, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
-import { CairnError, type ErrorKind } from '../base/errors.ts';
-import type { AnyMethod, Method, RequestInputOf, ResponseOf } from './method.ts';
+/** The other end: calls methods of the daemon's services over its unix socket. */
+import { type CallOptions, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { CairnError } from '../base/errors.ts';
+import type { AnyMethod, Method } from './method.ts';
+import { errorOfStatus } from './status.ts';
+import { unixSocketPath } from './unix-socket.ts';
 
-const MESSAGE_BYTES_MAX = 16 << 20;
+const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 
-export interface CallOptions {
+export interface RpcClientOptions {
+  /** `unix:///path`. */
+  readonly address: string;
+}
+
+export interface RpcCallOptions {
   readonly signal?: AbortSignal;
-  /** Milliseconds until the call ends with DeadlineExceeded; none by default. */
   readonly timeoutMs?: number;
 }
 
-export class RpcClient implements Disposable {
-  readonly #client: Client;
-  readonly #socket: string;
-
-  constructor(socketPath: string, options: ClientOptions = {}) {
-    this.#socket = socketPath;
-    this.#client = new Client(`unix://${socketPath}`, credentials.createInsecure(), {
-      'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
-      'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
-      // A daemon that is being restarted is tried again soon.
-      'grpc.initial_reconnect_backoff_ms': 100,
-      'grpc.max_reconnect_backoff_ms': 1000,
-      ...options,
-    });
-  }
-
-  /** One request, one answer. Throws a CairnError with the kind of the gRPC code. */
-  call<M extends Method<never, never, unknown, never, false>>(
-    method: M,
-    request: RequestInputOf<M>,
-    options: CallOptions = {},
-  ): Promise<ResponseOf<M>> {
-    const { path, encode, decode } = wire(method as unknown as AnyMethod);
-    return new Promise((resolve, reject) => {
-      const done = (error: ServiceError | null, response?: unknown) => {
-        options.signal?.removeEventListener('abort', cancel);
-        if (error) reject(this.#explain(error));
-        else resolve(response as ResponseOf<M>);
-      };
-      const call = this.#client.makeUnaryRequest(
-        path,
-        encode,
-        decode,
-        request,
-        new Metadata(),
-        deadline(options),
-        done,
-      );
-      const cancel = () => call.cancel();
-      if (options.signal?.aborted) cancel();
-      else options.signal?.addEventListener('abort', cancel, { once: true });
-    });
-  }
-
-  /** One request, a stream of answers. Leaving the loop cancels the call. */
-  async *stream<M extends Method<never, never, unknown, never, true>>(
-    method: M,
-    request: RequestInputOf<M>,
-    options: CallOptions = {},
-  ): AsyncGenerator<ResponseOf<M>, void> {
-    const { path, encode, decode } = wire(method as unknown as AnyMethod);
-    const call = this.#client.makeServerStreamRequest(path, encode, decode, request, new Metadata(), deadline(options));
-    const cancel = () => call.cancel();
-    options.signal?.addEventListener('abort', cancel, { once: true });
-    try {
-      for await (const response of call) yield response as ResponseOf<M>;
-    } catch (error) {
-      throw this.#explain(error as ServiceError);
-    } finally {
-      options.signal?.removeEventListener('abort', cancel);
-      call.cancel();
-    }
-  }
-
-  [Symbol.dispose](): void {
-    this.#client.close();
-  }
-
-  #explain(error: ServiceError): CairnError {
-    if (error.code === status.UNAVAILABLE && /connect|socket/i.test(error.details)) {
-      return new CairnError('Unavailable', `cairnd does not answer at ${this.#socket}: ${error.details}`, {
-        cause: error,
-      });
-    }
-    return new CairnError(kindOf(error.code), error.details, { cause: error });
-  }
+/** Failures are `CairnError`s of the kind that the status says; `Unavailable` when nobody listens. */
+export interface RpcClient extends Disposable {
+  call<Request, RequestInput, Response, ResponseInput>(
+    method: Method<Request, RequestInput, Response, ResponseInput, false>,
+    request: RequestInput,
+    options?: RpcCallOptions,
+  ): Promise<Response>;
+  /** Ending the iteration early cancels the call. */
+  stream<Request, RequestInput, Response, ResponseInput>(
+    method: Method<Request, RequestInput, Response, ResponseInput, true>,
+    request: RequestInput,
+    options?: RpcCallOptions,
+  ): AsyncGenerator<Response, void, undefined>;
 }
 
-function wire(method: AnyMethod) {
+/** Connects with the first call. */
+export function createRpcClient({ address }: RpcClientOptions): RpcClient {
+  const client = new Client(`unix:${unixSocketPath(address)}`, credentials.createInsecure(), {
+    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+    'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
+    'grpc.enable_channelz': 0,
+    // The socket's path is no host name.
+    'grpc.default_authority': 'localhost',
+  });
   return {
-    path: method.path,
-    encode: (message: unknown) => method.encodeRequest(message as never),
-    decode: (bytes: Buffer) => method.decodeResponse(bytes),
+    call: (method, request, options = {}) =>
+      new Promise((resolve, reject) => {
+        const call = client.makeUnaryRequest(
+          method.path,
+          (message: typeof request) => method.encodeRequest(message),
+          (bytes) => method.decodeResponse(bytes),
+          request,
+          new Metadata(),
+          callOptions(options),
+          (error, response) => {
+            options.signal?.removeEventListener('abort', cancel);
+            if (error) reject(failure(method, error));
+            else if (response === undefined) reject(new CairnError('Internal', `${method.name}: an empty answer`));
+            else resolve(response);
+          },
+        );
+        const cancel = () => call.cancel();
+        onAbort(options.signal, cancel);
+      }),
+    stream: async function* (method, request, options = {}) {
+      const call = client.makeServerStreamRequest(
+        method.path,
+        (message: typeof request) => method.encodeRequest(message),
+        (bytes) => method.decodeResponse(bytes),
+        request,
+        new Metadata(),
+        callOptions(options),
+      );
+      const cancel = () => call.cancel();
+      onAbort(options.signal, cancel);
+      try {
+        yield* call;
+      } catch (error) {
+        throw failure(method, error as ServiceError);
+      } finally {
+        options.signal?.removeEventListener('abort', cancel);
+        call.on('error', () => undefined);
+        call.cancel();
+      }
+    },
+    [Symbol.dispose]: () => client.close(),
   };
 }
 
-function deadline({ timeoutMs }: CallOptions) {
+function callOptions({ timeoutMs }: RpcCallOptions): CallOptions {
   return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
 }
 
-/** gRPC's code names are ours in another spelling: NOT_FOUND is NotFound. */
-function kindOf(code: status): ErrorKind {
-  const words = (status[code] ?? 'UNKNOWN').toLowerCase().split('_');
-  return words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('') as ErrorKind;
+function onAbort(signal: AbortSignal | undefined, cancel: () => void): void {
+  if (signal?.aborted) cancel();
+  else signal?.addEventListener('abort', cancel, { once: true });
+}
+
+function failure(method: AnyMethod, error: ServiceError): CairnError {
+  return errorOfStatus(error.code, error.details ?? error.message, `rpc.${method.name}`, error);
 }
