@@ -85,16 +85,7 @@ export function createEmbeddedNetwork(options: {
   }
 
   return {
-    async problem() {
-      try {
-        refuseCollision(await readHostRoutes(), subnets, bridge);
-        await inspectBridge(bridge, owner);
-        return undefined;
-      } catch (error) {
-        if (isCairnError(error)) return error.message;
-        throw error;
-      }
-    },
+    problem: () => checkEmbeddedNetwork(options.embedded, owner),
     async ensure(attachedIds) {
       const now = performance.now();
       if (prepared === undefined) {
@@ -123,6 +114,18 @@ export function createEmbeddedNetwork(options: {
       await rm(join(dataDirectory, name), { recursive: true, force: true });
     },
   };
+}
+
+/** Why the network can't be used on this host as it is; undefined when it can. `owner`: the instance's root. */
+export async function checkEmbeddedNetwork(embedded: EmbeddedOptions, owner: string): Promise<string | undefined> {
+  try {
+    refuseCollision(await readHostRoutes(), subnetsOf(embedded), embedded.bridge);
+    await inspectBridge(embedded.bridge, owner);
+    return undefined;
+  } catch (error) {
+    if (isCairnError(error)) return error.message;
+    throw error;
+  }
 }
 
 function subnetsOf(embedded: EmbeddedOptions): Subnet[] {

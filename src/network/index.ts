@@ -102,4 +102,5 @@ export interface NetworkServiceOptions {
 }
 
 export { type DirectoryScan, type NetworkList, type SkippedFile, scanDirectory } from './conflist.ts';
+export { checkEmbeddedNetwork } from './embedded.ts';
 export { createNetworkService } from './service.ts';
