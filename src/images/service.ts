@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../base/digest.ts';
 import { chainIds } from '../base/digest.ts';
-import { CairnError, type ErrorKind, isCairnError } from '../base/errors.ts';
+import { CairnError, type ErrorKind, isCairnError, throwIfAborted } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import { JoinedWork } from '../base/joined-work.ts';
 import { KeyedMutex, Semaphore } from '../base/locks.ts';
@@ -61,11 +61,14 @@ class Images implements ImageService {
     const { credentials, onProgress } = options;
     const signal = AbortSignal.any([this.#disposal.signal, ...(options.signal ? [options.signal] : [])]);
     const reference = parseReference(unsafeName);
+    throwIfAborted(signal, 'images.pull');
     const name = formatReference(reference);
     const key = `${name} ${credentialsKey(credentials)}`;
+    // Whoever joins looks at the pull that runs, also after its end.
+    const running = this.#pulls.has(key) ? this.#running.get(key) : undefined;
+    const pull = running ?? this.#puller.begin(reference, credentials);
+    this.#running.set(key, pull);
     const work = this.#pulls.run(key, signal, (own) => {
-      const pull = this.#puller.begin(reference, credentials);
-      this.#running.set(key, pull);
       const run = this.#run(name, pull, own).finally(() => {
         if (this.#running.get(key) === pull) this.#running.delete(key);
       });
@@ -73,11 +76,7 @@ class Images implements ImageService {
       this.#ended.add(ended);
       return run;
     });
-    let pull: Pull | undefined;
-    const sample = () => {
-      pull ??= this.#running.get(key);
-      return { image: name, layers: pull?.progress() ?? [] };
-    };
+    const sample = () => ({ image: name, layers: pull.progress() });
     using _report = onProgress && reportProgress(sample, onProgress);
     const id = await work;
     const image = this.#records.get(id);
