@@ -1,35 +1,28 @@
 /**
  * The cgroups of a task: the container's (the runtime makes it), its monitor's beside it, and one for each running exec
- * below it.
- *
- * A path is as in `linux.cgroupsPath`, the same in every hierarchy. On v1 conmon is placed where it counts (memory, CPU,
- * processes) and where it is found again; on v2 a leaf beside the container's, since a cgroup with children can't hold
- * processes itself.
+ * below it. A path is as in `linux.cgroupsPath`, the same in every hierarchy.
  */
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
-import { dirname, join, posix } from 'node:path';
+import { join, posix } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CairnError, errnoOf } from '../base/errors.ts';
-import { signalProcess } from '../linux/index.ts';
-import { cgroupHierarchies, type Hierarchies } from './hierarchies.ts';
+import { cgroupPaths, createCgroup, killAll, moveProcess, signalCgroup } from '../linux/index.ts';
 
 const SIGKILL = 9;
-const MONITOR_CONTROLLERS = ['memory', 'cpu', 'cpuacct', 'pids', 'name=systemd', ''];
-const EXEC_CONTROLLERS = ['freezer', 'name=systemd', 'pids'];
 const KILL_MS_MAX = 10_000;
-const REMOVE_MS_MAX = 2_000;
-const PAUSE_MS_MAX = 20;
+const EXEC_PREFIX = 'cairn-exec-';
+/** On v1 the hierarchy that an exec is set apart in; the freezer's counts and limits nothing. */
+const EXEC_CONTROLLERS = ['freezer', 'systemd', 'pids'];
+const EXEC_REMOVE_ATTEMPTS_MAX = 50;
 
-/** The door for `TaskSpec.cgroupsPath`: an absolute path that stays below the root. */
+/** The door for `TaskSpec.cgroupsPath`: an absolute path with a parent. The systemd form has its place here. */
 export function containerCgroup(unsafeCgroupsPath: string): string {
   if (/^[^/]*:[^/]*:[^/]*$/.test(unsafeCgroupsPath)) {
-    const message = `cgroups path ${unsafeCgroupsPath}: the systemd cgroup driver is not supported by tasks yet`;
+    const message = `cgroups path ${unsafeCgroupsPath}: the systemd cgroup driver is not supported yet; use cgroupfs`;
     throw new CairnError('Unimplemented', message, { step: 'task.cgroups' });
   }
-  const depth = unsafeCgroupsPath.split('/').filter(Boolean).length;
-  if (posix.isAbsolute(unsafeCgroupsPath) && posix.normalize(unsafeCgroupsPath) === unsafeCgroupsPath && depth >= 2) {
-    return unsafeCgroupsPath;
-  }
+  const normal = posix.normalize(unsafeCgroupsPath) === unsafeCgroupsPath && posix.isAbsolute(unsafeCgroupsPath);
+  if (normal && /^\/.+\/[^/]+$/.test(unsafeCgroupsPath)) return unsafeCgroupsPath;
   const message = `cgroups path ${JSON.stringify(unsafeCgroupsPath)} is not of the form /PARENT/ID`;
   throw new CairnError('InvalidArgument', message, { step: 'task.cgroups' });
 }
@@ -38,103 +31,35 @@ export function monitorCgroup(container: string, id: string): string {
   return posix.join(posix.dirname(container), `cairn-conmon-${id}`);
 }
 
-/** Moves the monitor to its own cgroup. */
+/** Moves the monitor to its own cgroup. A monitor that has ended already is not an error here: it will have said why. */
 export async function placeMonitor(container: string, id: string, pid: number): Promise<void> {
-  const { mounts } = await cgroupHierarchies();
-  const roots = new Set(MONITOR_CONTROLLERS.flatMap((name) => mounts.get(name) ?? []));
   const path = monitorCgroup(container, id);
-  await Promise.all([...roots].map((root) => enter(join(root, path), pid)));
-}
-
-async function enter(directory: string, pid: number): Promise<void> {
-  await mkdir(directory, { recursive: true });
-  await writeFile(join(directory, 'cgroup.procs'), String(pid));
-}
-
-/** Where the kernel counts OOM kills of this cgroup. */
-export async function oomEventsFile(path: string): Promise<string | undefined> {
-  const { version, mounts } = await cgroupHierarchies();
-  const root = mounts.get(version === 2 ? '' : 'memory');
-  return root === undefined ? undefined : join(root, path, version === 2 ? 'memory.events' : 'memory.oom_control');
+  // No limits are set in it, and what it uses counts for its parent.
+  await createCgroup(path, { controllers: false });
+  try {
+    await moveProcess(pid, path);
+  } catch (error) {
+    if (errnoOf(error) !== 'ESRCH') throw error;
+  }
 }
 
 /** Signals every process of the cgroup and of those below; SIGKILL returns once there is none left. */
 export async function killCgroup(path: string, signal: number): Promise<void> {
-  const { main, mounts } = await cgroupHierarchies();
-  const unified = mounts.get('');
-  // All at once, also what is just being forked (Linux 5.14; on v1 hosts in the unified hierarchy beside).
-  if (signal === SIGKILL && unified !== undefined) await killAtOnce(join(unified, path));
-  await killOneByOne(join(main, path), signal);
-}
-
-async function killAtOnce(directory: string): Promise<void> {
-  try {
-    await writeFile(join(directory, 'cgroup.kill'), '1', { flag: 'r+' });
-  } catch (error) {
-    if (!isGone(error)) throw error;
+  if (signal !== SIGKILL) {
+    await signalCgroup(path, signal);
+    return;
   }
+  const alive = await killAll(path, KILL_MS_MAX);
+  if (alive.length === 0) return;
+  const message = `processes ${alive.slice(0, 10).join(', ')} of cgroup ${path} do not die`;
+  throw new CairnError('DeadlineExceeded', message, { step: 'task.kill' });
 }
 
-async function killOneByOne(directory: string, signal: number): Promise<void> {
-  const deadline = performance.now() + KILL_MS_MAX;
-  for (let pauseMs = 1; ; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
-    const pids = await processesBelow(directory);
-    for (const pid of pids) signalProcess(pid, signal);
-    if (pids.length === 0 || signal !== SIGKILL) return;
-    if (performance.now() > deadline) {
-      const message = `processes ${pids.slice(0, 10).join(', ')} of cgroup ${directory} do not die`;
-      throw new CairnError('DeadlineExceeded', message, { step: 'task.kill' });
-    }
-    await sleep(pauseMs);
-  }
-}
-
-async function processesBelow(directory: string): Promise<number[]> {
-  const [own, children] = await Promise.all([processesOf(directory), directoriesIn(directory)]);
-  const below = await Promise.all(children.map((child) => processesBelow(child)));
-  return [...own, ...below.flat()];
-}
-
-async function processesOf(directory: string): Promise<number[]> {
-  try {
-    const text = await readFile(join(directory, 'cgroup.procs'), 'latin1');
-    return text.split('\n').filter(Boolean).map(Number);
-  } catch (error) {
-    if (isGone(error)) return [];
-    throw error;
-  }
-}
-
-async function directoriesIn(directory: string): Promise<string[]> {
-  try {
-    const entries = await readdir(directory, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map((entry) => join(directory, entry.name));
-  } catch (error) {
-    if (isGone(error)) return [];
-    throw error;
-  }
-}
-
-/** Removes the cgroup and those below from all hierarchies. Its processes are dead. */
-export async function removeCgroupTree(path: string): Promise<void> {
-  const { roots } = await cgroupHierarchies();
-  await Promise.all(roots.map((root) => removeTree(join(root, path))));
-}
-
-async function removeTree(directory: string): Promise<void> {
-  const deadline = performance.now() + REMOVE_MS_MAX;
-  for (let pauseMs = 1; ; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
-    try {
-      await rmdir(directory);
-      return;
-    } catch (error) {
-      if (isGone(error)) return;
-      // Busy: it has children, or a process that is still on its way out.
-      if (errnoOf(error) !== 'EBUSY' || performance.now() > deadline) throw error;
-    }
-    for (const child of await directoriesIn(directory)) await removeTree(child);
-    await sleep(pauseMs);
-  }
+/** Where the kernel counts OOM kills of this cgroup. */
+export async function oomEventsFile(path: string): Promise<string | undefined> {
+  const { memory, unified } = await cgroupPaths(path);
+  if (memory !== undefined) return join(memory, 'memory.oom_control');
+  return unified === undefined ? undefined : join(unified, 'memory.events');
 }
 
 export interface ExecCgroup extends AsyncDisposable {
@@ -145,37 +70,50 @@ export interface ExecCgroup extends AsyncDisposable {
 }
 
 /** Made below the container's; disposing gives what still runs in it to the container and removes it. */
-export async function createExecCgroup(container: string, name: string): Promise<ExecCgroup> {
-  const { root, argument } = execPlace(await cgroupHierarchies(), name);
-  const parent = join(root, container);
+export async function createExecCgroup(container: string, suffix: string): Promise<ExecCgroup> {
+  const name = `${EXEC_PREFIX}${suffix}`;
+  const { controller, directory: parent } = await execParent(container);
   const directory = join(parent, name);
   try {
     await mkdir(directory);
   } catch (error) {
     if (!isGone(error)) throw error;
-    throw new CairnError('FailedPrecondition', `the container is not running: cgroup ${parent} is gone`, {
+    throw new CairnError('FailedPrecondition', `the container is not running: its cgroup ${parent} is gone`, {
       step: 'task.exec',
       cause: error,
     });
   }
   return {
-    argument,
-    kill: () => killOneByOne(directory, SIGKILL),
+    argument: controller === undefined ? name : `${controller}:${name}`,
+    kill: () => killCgroup(posix.join(container, name), SIGKILL),
     [Symbol.asyncDispose]: () => removeExecCgroup(directory, parent),
   };
 }
 
-function execPlace({ version, mounts }: Hierarchies, name: string): { root: string; argument: string } {
-  if (version === 2) return { root: mounts.get('') ?? '', argument: name };
-  for (const controller of EXEC_CONTROLLERS) {
-    const root = mounts.get(controller);
-    if (root !== undefined) return { root, argument: `${controller}:${name}` };
+/** Kills what runs in execs that nobody waits for any more: their daemon died. */
+export async function endStaleExecs(container: string): Promise<void> {
+  const { directory: parent } = await execParent(container);
+  const names = await readdir(parent).catch(() => []);
+  for (const name of names.filter((entry) => entry.startsWith(EXEC_PREFIX))) {
+    await killCgroup(posix.join(container, name), SIGKILL);
+    await removeExecCgroup(join(parent, name), parent);
   }
-  throw new CairnError('FailedPrecondition', 'neither freezer nor pids cgroups are mounted', { step: 'task.exec' });
+}
+
+async function execParent(container: string): Promise<{ controller: string | undefined; directory: string }> {
+  const paths = await cgroupPaths(container);
+  for (const controller of EXEC_CONTROLLERS) {
+    const directory = paths[controller];
+    if (directory !== undefined) return { controller, directory };
+  }
+  // v2: one hierarchy, and no controller's name in the argument.
+  const { unified } = paths;
+  if (unified !== undefined) return { controller: undefined, directory: unified };
+  throw new CairnError('FailedPrecondition', 'no cgroup hierarchy can hold an exec', { step: 'task.exec' });
 }
 
 async function removeExecCgroup(directory: string, parent: string): Promise<void> {
-  for (let attempt = 0; attempt < REMOVE_MS_MAX / PAUSE_MS_MAX; attempt++) {
+  for (let attempt = 0; attempt < EXEC_REMOVE_ATTEMPTS_MAX; attempt++) {
     try {
       await rmdir(directory);
       return;
@@ -183,24 +121,21 @@ async function removeExecCgroup(directory: string, parent: string): Promise<void
       if (isGone(error)) return;
       if (errnoOf(error) !== 'EBUSY') throw error;
     }
-    const staying = await processesOf(directory);
-    await Promise.all(staying.map((pid) => writeFile(join(parent, 'cgroup.procs'), String(pid)).catch(ignoreEnded)));
-    if (staying.length === 0) await sleep(PAUSE_MS_MAX);
+    // A process that ended leaves the list before the kernel lets go of it.
+    if ((await moveAll(directory, parent)) === 0) await sleep(Math.min(2 ** attempt, 50));
   }
 }
 
-/** Kills what runs in execs that nobody waits for any more: their daemon died. */
-export async function endStaleExecs(container: string): Promise<void> {
-  const { root } = execPlace(await cgroupHierarchies(), '');
-  for (const directory of await directoriesIn(join(root, container))) {
-    if (!/\/cairn-exec-[^/]*$/.test(directory)) continue;
-    await killOneByOne(directory, SIGKILL);
-    await removeExecCgroup(directory, dirname(directory));
+async function moveAll(from: string, to: string): Promise<number> {
+  const pids = (await readFile(join(from, 'cgroup.procs'), 'latin1').catch(() => '')).split('\n').filter(Boolean);
+  for (const pid of pids) {
+    try {
+      await writeFile(join(to, 'cgroup.procs'), pid, { flag: 'r+' });
+    } catch (error) {
+      if (errnoOf(error) !== 'ESRCH' && !isGone(error)) throw error;
+    }
   }
-}
-
-function ignoreEnded(error: unknown): void {
-  if (errnoOf(error) !== 'ESRCH' && !isGone(error)) throw error;
+  return pids.length;
 }
 
 function isGone(error: unknown): boolean {

@@ -65,7 +65,7 @@ export async function startConmon(options: ConmonOptions): Promise<Monitor> {
     try {
       await options.place(child.pid);
       await failpoint('task.create.conmon');
-      writeSync(start.writeEnd, '\n');
+      letGo(start.writeEnd);
     } finally {
       closeDescriptor(start.writeEnd);
     }
@@ -75,6 +75,15 @@ export async function startConmon(options: ConmonOptions): Promise<Monitor> {
     throw error;
   } finally {
     answer.destroy();
+  }
+}
+
+/** conmon may have given up already (EPIPE): it will have said why. */
+function letGo(startPipe: number): void {
+  try {
+    writeSync(startPipe, '\n');
+  } catch (error) {
+    if (errnoOf(error) !== 'EPIPE') throw error;
   }
 }
 
@@ -111,10 +120,10 @@ async function readAnswer(answer: Socket, child: ChildProcess, options: ConmonOp
   if (options.signal?.aborted) onAbort();
   try {
     const text = await Promise.race([firstAnswer(answer), stopped]);
-    const { pid, words } = parseAnswer(text);
-    if (pid !== undefined && pid > 0) return pid;
+    const said = parseAnswer(text);
+    if (said.pid !== undefined && said.pid > 0) return said.pid;
     const { code } = await Promise.race([child.exited, stopped]);
-    throw new CairnError('Unknown', await explain(options, words, code), { step: 'task.create' });
+    throw new CairnError('Unknown', await explain(options, said, code), { step: 'task.create' });
   } finally {
     clearTimeout(timer);
     options.signal?.removeEventListener('abort', onAbort);
@@ -135,31 +144,45 @@ function firstAnswer(answer: Socket): Promise<string> {
   return promise;
 }
 
-/** The door for what conmon says; `words` is what is fit for people. */
-export function parseAnswer(text: string): { pid: number | undefined; words: string } {
-  const own: string[] = [];
-  for (const line of text.split('\n')) {
-    if (!line.startsWith('{')) {
-      own.push(line.replace(/^\[conmon:[a-z]+\]:? */, ''));
-      continue;
-    }
-    let value: unknown;
-    try {
-      value = JSON.parse(line);
-    } catch {
-      own.push(line);
-      continue;
-    }
-    if (typeof value !== 'object' || value === null || !('pid' in value) || typeof value.pid !== 'number') continue;
-    const message = 'message' in value && typeof value.message === 'string' ? value.message : undefined;
-    return { pid: value.pid, words: message ?? own.join('\n').trim() };
-  }
-  return { pid: undefined, words: own.join('\n').trim() };
+export interface ConmonAnswer {
+  /** Of the container's init; -1 after a failure; undefined when conmon ended without an answer. */
+  readonly pid: number | undefined;
+  /** What the runtime wrote to its standard error. */
+  readonly runtimeWords: string;
+  /** What conmon said of itself before. */
+  readonly ownWords: string;
 }
 
-async function explain(options: ConmonOptions, words: string, code: number | null): Promise<string> {
+/** The door for what conmon says. */
+export function parseAnswer(text: string): ConmonAnswer {
+  const own: string[] = [];
+  const answer = (pid: number | undefined, runtimeWords: string) => ({
+    ...{ pid, runtimeWords },
+    ownWords: own.join('\n').trim(),
+  });
+  for (const line of text.split('\n')) {
+    const value = line.startsWith('{') ? tryJson(line) : undefined;
+    if (typeof value === 'object' && value !== null && 'pid' in value && typeof value.pid === 'number') {
+      return answer(value.pid, 'message' in value && typeof value.message === 'string' ? value.message : '');
+    }
+    own.push(line.replace(/^\[conmon:[a-z]+\]:? */, ''));
+  }
+  return answer(undefined, '');
+}
+
+function tryJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+async function explain(options: ConmonOptions, answer: ConmonAnswer, code: number | null): Promise<string> {
   const { runtime } = options.spec;
-  const said = await plainWords(options.paths.runtimeLog, words);
-  if (said !== '') return `${runtime.name} create: ${said}`;
-  return `${runtime.name} create failed without a word (conmon ended with ${code ?? 'a signal'}); can ${runtime.path} be executed?`;
+  const runtimeWords = await plainWords(options.paths.runtimeLog, answer.runtimeWords);
+  if (runtimeWords !== '') return `${runtime.name} create: ${runtimeWords}`;
+  if (answer.ownWords !== '') return `conmon: ${answer.ownWords}`;
+  const ended = code === null ? 'by a signal' : `with code ${code}`;
+  return `conmon ended ${ended} and said nothing; can ${runtime.path} be executed?`;
 }

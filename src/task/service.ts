@@ -173,13 +173,13 @@ class ConmonTaskService implements TaskService {
   ): Promise<ExecResult> {
     const task = this.#get(id, 'task.exec');
     if (task.exit) throw new CairnError('FailedPrecondition', `container ${id} is not running`, { step: 'task.exec' });
-    const name = `cairn-exec-${globalThis.process.pid}-${++this.#execCount}`;
+    const name = `${globalThis.process.pid}-${++this.#execCount}`;
     const running = execInTask({
       runtime: task.spec.runtime,
       id,
       cgroup: containerCgroup(task.spec.cgroupsPath),
       process,
-      scratch: join(task.paths.directory, name),
+      scratch: join(task.paths.directory, `exec-${name}`),
       name,
       timeoutMs: options.timeoutMs,
       outputBytesMax: options.outputBytesMax,

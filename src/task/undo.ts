@@ -5,8 +5,8 @@
 import { access, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failpoint } from '../base/failpoint.ts';
-import { signalProcess, watchProcess } from '../linux/index.ts';
-import { containerCgroup, killCgroup, monitorCgroup, removeCgroupTree } from './cgroups.ts';
+import { removeCgroup, signalProcess, watchProcess } from '../linux/index.ts';
+import { containerCgroup, killCgroup, monitorCgroup } from './cgroups.ts';
 import type { TaskSpec } from './index.ts';
 import type { TaskPaths } from './paths.ts';
 import { readRecord } from './record.ts';
@@ -48,10 +48,12 @@ export async function undoTask(spec: TaskSpec, paths: TaskPaths, timeoutMs: numb
     });
   }
   await failpoint('task.delete.cgroups');
-  await removeCgroupTree(container);
-  await removeCgroupTree(monitor);
-  await Promise.all(BUNDLE_FILES.map((name) => rm(join(spec.bundle, name), { force: true })));
-  await rm(paths.exitFile, { force: true });
+  await Promise.all([
+    removeCgroup(container),
+    removeCgroup(monitor),
+    rm(paths.exitFile, { force: true }),
+    ...BUNDLE_FILES.map((name) => rm(join(spec.bundle, name), { force: true })),
+  ]);
   await failpoint('task.delete.directory');
   await rm(paths.directory, { recursive: true, force: true });
 }
