@@ -69,7 +69,7 @@ export {
   RESOLVE_NO_XDEV,
   type ResolveOptions,
 } from './openat2.ts';
-export { mountOverlay, type OverlayMount } from './overlay-mount.ts';
+export { mountOverlay, mountOverlaySync, type OverlayMount } from './overlay-mount.ts';
 export {
   type ProcessExit,
   type ProcessIdentity,

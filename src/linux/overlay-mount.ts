@@ -25,7 +25,7 @@ export interface OverlayMount {
 }
 
 /** Without these an upper directory is only readable together with its lower ones. */
-const PLAIN_DIFF = ['redirect_dir=off', 'metacopy=off', 'index=off', 'xino=off'];
+const PLAIN_DIFF = ['redirect_dir=nofollow', 'metacopy=off', 'index=off', 'xino=off'];
 
 const FSOPEN_CLOEXEC = 1;
 const FSMOUNT_CLOEXEC = 1;
@@ -49,31 +49,72 @@ const readCall = bindRaw('read', 'long', ['int', 'pointer', 'long']);
 
 let kernelAppends: boolean | undefined;
 
-export function mountOverlay(overlay: OverlayMount): void {
-  if (kernelAppends !== false) {
-    if (mountByParts(overlay)) return;
-    kernelAppends = false;
+/** For workers, which may wait: making the work directory's parts touches the disk. */
+export function mountOverlaySync(overlay: OverlayMount): void {
+  using prepared = prepare(overlay);
+  if (prepared === undefined) {
+    mountOverlayByPage(overlay);
+    return;
   }
-  mountOverlayByPage(overlay);
+  checked(prepared, overlay.target, fsconfigCall(SYS_FSCONFIG, prepared.context, FSCONFIG_CMD_CREATE, null, null, 0));
+  attach(prepared, overlay);
 }
 
-/** False when this kernel does not know `lowerdir+`; then nothing has happened. */
-function mountByParts(overlay: OverlayMount): boolean {
-  using descriptors = new Descriptors();
+/** The part that touches the disk runs in libuv's thread pool; the rest takes some microseconds a layer. */
+export async function mountOverlay(overlay: OverlayMount): Promise<void> {
+  using prepared = prepare(overlay);
+  if (prepared === undefined) {
+    mountOverlayByPage(overlay);
+    return;
+  }
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  fsconfigCall.async(SYS_FSCONFIG, prepared.context, FSCONFIG_CMD_CREATE, null, null, 0, (_, result) => {
+    try {
+      resolve(checked(prepared, overlay.target, result));
+    } catch (error) {
+      reject(error);
+    }
+  });
+  await promise;
+  attach(prepared, overlay);
+}
+
+/** A file system context with every option set. Undefined when this kernel does not know `lowerdir+`. */
+function prepare(overlay: OverlayMount): Descriptors | undefined {
+  if (kernelAppends === false) return undefined;
   let context: number;
   try {
-    context = descriptors.own(fsopenCall('overlay', SYS_FSOPEN, cString('overlay'), FSOPEN_CLOEXEC));
+    context = fsopenCall('overlay', SYS_FSOPEN, cString('overlay'), FSOPEN_CLOEXEC);
   } catch (error) {
-    if (error instanceof SystemError && error.code === 'ENOSYS') return false;
+    if (!(error instanceof SystemError) || error.code !== 'ENOSYS') throw error;
+    kernelAppends = false;
+    return undefined;
+  }
+  const descriptors = new Descriptors(context);
+  try {
+    if (configureAll(descriptors, overlay)) return descriptors;
+    kernelAppends = false;
+  } catch (error) {
+    descriptors[Symbol.dispose]();
     throw error;
   }
-  const set = (key: string, value: string) =>
-    configure(context, overlay.target, FSCONFIG_SET_STRING, key, descriptors.short(value));
+  descriptors[Symbol.dispose]();
+  return undefined;
+}
+
+/** False when the kernel does not know `lowerdir+`. */
+function configureAll(descriptors: Descriptors, overlay: OverlayMount): boolean {
+  const configure = (command: number, key: string, value: string | null) => {
+    const argument = value === null ? null : cString(value);
+    const result = fsconfigCall(SYS_FSCONFIG, descriptors.context, command, cString(key), argument, 0);
+    checked(descriptors, overlay.target, result, value === null ? key : `${key}=${value}`);
+  };
+  const set = (key: string, value: string) => configure(FSCONFIG_SET_STRING, key, descriptors.short(value));
   for (const path of overlay.lower) {
     try {
       set('lowerdir+', path);
     } catch (error) {
-      // EINVAL for the first one, with the path in place: the key is unknown.
+      // EINVAL for the first one ever, with the path in place: the key is unknown.
       if (kernelAppends === undefined && error instanceof SystemError && error.code === 'EINVAL') return false;
       throw error;
     }
@@ -83,30 +124,37 @@ function mountByParts(overlay: OverlayMount): boolean {
   if (overlay.work !== undefined) set('workdir', overlay.work);
   for (const option of [...PLAIN_DIFF, ...(overlay.options ?? [])]) {
     const equals = option.indexOf('=');
-    if (equals === -1) configure(context, overlay.target, FSCONFIG_SET_FLAG, option);
+    if (equals === -1) configure(FSCONFIG_SET_FLAG, option, null);
     else set(option.slice(0, equals), option.slice(equals + 1));
   }
   set('source', 'overlay');
-  const readonly = overlay.readonly === true || overlay.upper === undefined;
-  if (readonly) configure(context, overlay.target, FSCONFIG_SET_FLAG, 'ro');
-  configure(context, overlay.target, FSCONFIG_CMD_CREATE);
-  const attributes = readonly ? MOUNT_ATTR_RDONLY : 0;
-  const made = descriptors.own(fsmountCall(overlay.target, SYS_FSMOUNT, context, FSMOUNT_CLOEXEC, attributes));
-  const target = cString(overlay.target);
-  moveMountCall(overlay.target, SYS_MOVE_MOUNT, made, cString(''), AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+  if (isReadonly(overlay)) configure(FSCONFIG_SET_FLAG, 'ro', null);
   return true;
 }
 
-function configure(context: number, target: string, command: number, key?: string, value?: string): void {
-  const text = (part: string | undefined) => (part === undefined ? null : cString(part));
-  if (fsconfigCall(SYS_FSCONFIG, context, command, text(key), text(value), 0) !== -1) return;
+/** Makes a mount of the context and puts it at its place. */
+function attach(descriptors: Descriptors, overlay: OverlayMount): void {
+  const attributes = isReadonly(overlay) ? MOUNT_ATTR_RDONLY : 0;
+  const { context } = descriptors;
+  const made = descriptors.own(fsmountCall(overlay.target, SYS_FSMOUNT, context, FSMOUNT_CLOEXEC, attributes));
+  const target = cString(overlay.target);
+  moveMountCall(overlay.target, SYS_MOVE_MOUNT, made, cString(''), AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+function isReadonly(overlay: OverlayMount): boolean {
+  return overlay.readonly === true || overlay.upper === undefined;
+}
+
+/** Call it right after the system call: it reads errno. */
+function checked(descriptors: Descriptors, target: string, result: number, what?: string): void {
+  if (result !== -1) return;
   const errno = lastErrno();
-  const what = key === undefined ? '' : value === undefined ? `${key}: ` : `${key}=${value}: `;
-  throw new SystemError(errno, 'mount overlay', target, `${what}${kernelMessages(context)}`);
+  const detail = [what, ...kernelMessages(descriptors.context)].filter(Boolean).join(': ');
+  throw new SystemError(errno, 'mount overlay', target, detail);
 }
 
 /** The kernel explains a failure in lines (`e overlay: ...`) that are read from the context. */
-function kernelMessages(context: number): string {
+function kernelMessages(context: number): string[] {
   const lines: string[] = [];
   const line = room(1024);
   for (let length = 0; lines.length < 8; ) {
@@ -114,12 +162,12 @@ function kernelMessages(context: number): string {
     if (length <= 0) break;
     lines.push(line.subarray(2, length).toString().trim());
   }
-  return lines.join('; ');
+  return lines;
 }
 
 /** For kernels before 6.5. E2BIG when the layers don't fit the page even with short paths. */
 export function mountOverlayByPage(overlay: OverlayMount): void {
-  using descriptors = new Descriptors();
+  using descriptors = new Descriptors(undefined);
   const options = [...PLAIN_DIFF, ...(overlay.options ?? [])];
   if (overlay.upper !== undefined) options.push(`upperdir=${escapePath(overlay.upper)}`);
   if (overlay.work !== undefined) options.push(`workdir=${escapePath(overlay.work)}`);
@@ -130,7 +178,7 @@ export function mountOverlayByPage(overlay: OverlayMount): void {
     const short = descriptors.open(common);
     text = data(overlay.lower.map((path) => `${short}/${path.slice(common.length + 1)}`));
   }
-  const flags = overlay.readonly === true || overlay.upper === undefined ? MountFlag.readonly : 0;
+  const flags = isReadonly(overlay) ? MountFlag.readonly : 0;
   mount({ source: 'overlay', target: overlay.target, type: 'overlay', flags, data: text });
 }
 
@@ -154,9 +202,20 @@ export function commonDirectory(paths: readonly string[]): string {
   return common.join('/');
 }
 
-/** Descriptors that are open for the length of one mount call. */
+/** Descriptors that are open for the length of one mount: the context of the file system, and long paths. */
 class Descriptors implements Disposable {
   readonly #open: number[] = [];
+  readonly #context: number | undefined;
+
+  constructor(context: number | undefined) {
+    this.#context = context;
+    if (context !== undefined) this.#open.push(context);
+  }
+
+  get context(): number {
+    if (this.#context === undefined) throw new Error('no file system context');
+    return this.#context;
+  }
 
   own(fd: number): number {
     this.#open.push(fd);

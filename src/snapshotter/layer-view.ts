@@ -1,6 +1,6 @@
 /** Mounts of layers for the time that a worker thread looks at them or lets the kernel copy up. */
 import { mkdirSync, rmdirSync } from 'node:fs';
-import { mountOverlay, unmountSync } from '../linux/index.ts';
+import { mountOverlaySync, unmountSync } from '../linux/index.ts';
 
 export interface LayerView extends Disposable {
   readonly path: string;
@@ -10,13 +10,13 @@ export interface LayerView extends Disposable {
 export function viewLayers(lower: readonly string[], target: string): LayerView {
   const [only] = lower;
   if (only !== undefined && lower.length === 1) return { path: only, [Symbol.dispose]: () => undefined };
-  return mounted(target, () => mountOverlay({ lower, target, options: OVERLAY_OPTIONS }));
+  return mounted(target, () => mountOverlaySync({ lower, target, options: OVERLAY_OPTIONS }));
 }
 
 /** A writable mount: what is changed in it appears in `upper`, which nobody else may touch meanwhile. */
 export function writableView(lower: readonly string[], upper: string, work: string, target: string): LayerView {
   mkdirSync(work, { recursive: true, mode: 0o700 });
-  return mounted(target, () => mountOverlay({ lower, upper, work, target, options: OVERLAY_OPTIONS }));
+  return mounted(target, () => mountOverlaySync({ lower, upper, work, target, options: OVERLAY_OPTIONS }));
 }
 
 /**

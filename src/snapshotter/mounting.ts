@@ -37,10 +37,10 @@ export function describeMount(plan: MountPlan): MountSpec {
   };
 }
 
-export function applyMount(plan: MountPlan, name: string, target: string): void {
+export async function applyMount(plan: MountPlan, name: string, target: string): Promise<void> {
   try {
     if (plan.kind === 'bind') bindMount(plan.source, target, { readonly: plan.readonly });
-    else mountOverlay({ ...plan, target, options: OVERLAY_OPTIONS });
+    else await mountOverlay({ ...plan, target, options: OVERLAY_OPTIONS });
   } catch (error) {
     const message = `snapshot ${name} can't be mounted at ${target}: ${messageOf(error)}`;
     throw new CairnError('Internal', message, { step: 'snapshotter.mount', cause: error });

@@ -54,7 +54,7 @@ class OverlaySnapshotter implements Snapshotter {
   mount(name: string, target: string): Promise<void> {
     return observed('mount', async () => {
       const row = needSnapshot(this.#context.store, name);
-      applyMount(planMount(this.#context, row), name, target);
+      await applyMount(planMount(this.#context, row), name, target);
     });
   }
 

@@ -9,6 +9,7 @@ import {
   mount,
   mountInfo,
   mountOverlay,
+  mountOverlaySync,
   SystemError,
   unmount,
   unmountSync,
@@ -120,7 +121,7 @@ describe('overlay mounts', () => {
   test.each([1, 2, 128, 500])('%i lower layers and an upper one', async (count) => {
     const lower = lowerLayers(count);
     const target = make('target');
-    mountOverlay({ lower, upper: make('upper'), work: make('work'), target });
+    await mountOverlay({ lower, upper: make('upper'), work: make('work'), target });
     expect(readFileSync(join(target, `from-${count - 1}`), 'utf8')).toBe(String(count - 1));
     expect(readFileSync(join(target, 'top'), 'utf8')).toBe('0');
     writeFileSync(join(target, 'new'), 'x');
@@ -128,11 +129,11 @@ describe('overlay mounts', () => {
     expect(await unmount(target)).toBe(true);
   });
 
-  test('an upper layer stays a plain diff: no redirects, no metadata-only copies', () => {
+  test('an upper layer stays a plain diff: no redirects, no metadata-only copies', async () => {
     const lower = lowerLayers(1);
     make('snapshots', '1', 'fs', 'directory');
     const target = make('target');
-    mountOverlay({ lower, upper: make('upper'), work: make('work'), target });
+    await mountOverlay({ lower, upper: make('upper'), work: make('work'), target });
     expect(() => renameSync(join(target, 'directory'), join(target, 'renamed'))).toThrow('EXDEV');
     chmodSync(join(target, 'top'), 0o600);
     expect(readFileSync(join(directory, 'upper', 'top'), 'utf8')).toBe('0');
@@ -141,32 +142,38 @@ describe('overlay mounts', () => {
   test('paths longer than a value may be', async () => {
     const lower = lowerLayers(130, 'd'.repeat(250));
     const target = make('target');
-    mountOverlay({ lower, upper: make('u'.repeat(255), 'u'), work: make('u'.repeat(255), 'w'), target });
+    await mountOverlay({ lower, upper: make('u'.repeat(255), 'u'), work: make('u'.repeat(255), 'w'), target });
     expect(readFileSync(join(target, 'from-129'), 'utf8')).toBe('129');
   });
 
-  test('paths with commas, colons and backslashes', () => {
+  test('paths with commas, colons and backslashes', async () => {
     const lower = [make('a,b:c\\d', '1'), make('a,b:c\\d', '2')];
     const upper = make('u,:\\', 'u');
     writeFileSync(join(lower[0] ?? '', 'file'), '1');
     const target = make('target');
-    mountOverlay({ lower, upper, work: make('u,:\\', 'w'), target });
+    await mountOverlay({ lower, upper, work: make('u,:\\', 'w'), target });
     expect(readFileSync(join(target, 'file'), 'utf8')).toBe('1');
     writeFileSync(join(target, 'up'), 'x');
     expect(readFileSync(join(upper, 'up'), 'utf8')).toBe('x');
   });
 
-  test('without an upper layer it is read-only', () => {
+  test('without an upper layer it is read-only', async () => {
     const target = make('target');
-    mountOverlay({ lower: lowerLayers(2), target });
+    await mountOverlay({ lower: lowerLayers(2), target });
     expect(() => writeFileSync(join(target, 'x'), '')).toThrow('EROFS');
   });
 
   test('a missing layer fails, names it and leaves nothing', async () => {
     const target = make('target');
-    expect(() =>
-      mountOverlay({ lower: [make('1'), join(directory, 'gone')], upper: make('u'), work: make('w'), target }),
-    ).toThrow(/ENOENT.*gone/);
+    const layers = { lower: [make('1'), join(directory, 'gone')], upper: make('u'), work: make('w') };
+    await expect(mountOverlay({ ...layers, target })).rejects.toMatchObject({
+      code: 'ENOENT',
+      message: expect.stringContaining('gone'),
+    });
+    expect(() => mountOverlaySync({ ...layers, target })).toThrow(/ENOENT.*gone/);
+    // Found out only when the file system is made, off this thread.
+    const same = { upper: make('same'), work: make('same') };
+    await expect(mountOverlay({ lower: [make('1')], ...same, target })).rejects.toThrow(/EINVAL.*target/);
     expect(await isMountPoint(target)).toBe(false);
   });
 
