@@ -98,17 +98,19 @@ describe('redirects', () => {
     expect(registry.seen.length).toBe(11);
   });
 
-  test('to a host that challenges do not give it credentials', async () => {
-    const thief = await start((_request, response) =>
-      json(response, 401, {}, { 'www-authenticate': 'Basic realm="r"' }),
-    );
-    const registry = await start((_request, response) => void response.writeHead(302, { location: thief.url }).end());
-    await useAsServer(registry);
-    await expect(fetchTag()).rejects.toMatchObject({
-      kind: 'Unauthenticated',
-      message: expect.stringContaining(thief.url),
-    });
-    expect(thief.seen.map((request) => request.headers.authorization)).toEqual([undefined]);
+  test('to a host that challenges do not give it credentials, nor its token server', async () => {
+    for (const scheme of ['Basic', 'Bearer']) {
+      const thief: MisbehavingServer = await start((_request, response) =>
+        json(response, 401, {}, { 'www-authenticate': `${scheme} realm="${thief.url}/token"` }),
+      );
+      const registry = await start((_request, response) => void response.writeHead(302, { location: thief.url }).end());
+      await useAsServer(registry);
+      await expect(fetchTag()).rejects.toMatchObject({
+        kind: 'Unauthenticated',
+        message: expect.stringContaining(thief.url),
+      });
+      expect(thief.seen.map(({ url, headers }) => [url, headers.authorization])).toEqual([['/', undefined]]);
+    }
   });
 
   test('to something that is no http address are refused', async () => {
@@ -262,6 +264,13 @@ describe('blobs', () => {
     await useAsServer(await start((_request, response) => void response.end(Buffer.concat([blob, blob]))));
     const told = makeClient().fetchBlob(reference, descriptor, new MemorySink(), {});
     await expect(told).rejects.toMatchObject({ kind: 'DataLoss', message: expect.stringContaining(descriptor.digest) });
+
+    await useAsServer(await start((_request, response) => void response.end(blob.subarray(1))));
+    const short = makeClient().fetchBlob(reference, descriptor, new MemorySink(), {});
+    await expect(short).rejects.toMatchObject({
+      kind: 'DataLoss',
+      message: expect.stringContaining(descriptor.digest),
+    });
 
     await useAsServer(
       await start((_request, response) => {
