@@ -31,6 +31,8 @@ export interface AttachmentCache {
   remove(id: string): Promise<void>;
   /** The IDs of all entries. */
   ids(): Promise<string[]>;
+  /** The IDs of entries without a result: their ADD or DEL did not end, or a power cut took the result. */
+  incomplete(): Promise<ReadonlySet<string>>;
 }
 
 const ENTRY = '.json';
@@ -68,13 +70,18 @@ export async function openAttachmentCache(directory: string): Promise<Attachment
       await failpoint('network.cache.remove');
       await rm(entryPath(id), { force: true });
     },
-    async ids() {
+    ids: async () => idsAmong(await readdir(directory)),
+    async incomplete() {
       const names = await readdir(directory);
-      return names
-        .filter((name) => name.endsWith(ENTRY) && !name.endsWith(RESULT))
-        .map((name) => name.slice(0, -ENTRY.length));
+      const results = new Set(names.filter((name) => name.endsWith(RESULT)));
+      return new Set(idsAmong(names).filter((id) => !results.has(`${id}${RESULT}`)));
     },
   };
+}
+
+function idsAmong(names: readonly string[]): string[] {
+  const entries = names.filter((name) => name.endsWith(ENTRY) && !name.endsWith(RESULT));
+  return entries.map((name) => name.slice(0, -ENTRY.length));
 }
 
 /** Cairn wrote it whole or not at all, so its inside needs no check beyond the format. */

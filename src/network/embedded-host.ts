@@ -36,8 +36,8 @@ export async function inspectBridge(bridge: string, owner: string): Promise<Brid
   throw unusable(`bridge ${bridge} belongs to "${alias}": choose another name in [network] bridge`);
 }
 
-/** Does the bridge hold addresses of another subnet, from before the configuration changed? */
-export function hasForeignAddress(
+/** The bridge's route to a subnet that is not ours: from before the configuration changed, or somebody else's. */
+export function foreignRoute(
   routes: readonly HostRoute[],
   subnets: readonly Subnet[],
   bridge: string,
@@ -45,6 +45,19 @@ export function hasForeignAddress(
   return routes.find(
     ({ device, destination }) => device === bridge && !subnets.some((subnet) => overlaps(subnet, destination)),
   );
+}
+
+export function hasRoute(routes: readonly HostRoute[], subnets: readonly Subnet[], bridge: string): boolean {
+  return routes.some(
+    ({ device, destination }) => device === bridge && subnets.some((subnet) => overlaps(subnet, destination)),
+  );
+}
+
+/** A bridge without our mark and address, but with devices on it, is somebody's: pods don't belong there. */
+export async function refuseBridgeInUse(bridge: string): Promise<void> {
+  const ports = await readdir(`/sys/class/net/${bridge}/brif`);
+  if (ports.length === 0) return;
+  throw unusable(`bridge ${bridge} is in use (${ports.join(', ')}): choose another name in [network] bridge`);
 }
 
 /** Marks the bridge, so that another instance (or a person) sees whose it is. */

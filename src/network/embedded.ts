@@ -9,7 +9,7 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import { CairnError, errnoOf, isCairnError } from '../base/errors.ts';
+import { CairnError, errnoOf, isCairnError, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { addressIn, formatSubnet, parseSubnet, type Subnet } from './cidr.ts';
 import { type NetworkList, parseNetworkFile } from './conflist.ts';
@@ -17,9 +17,11 @@ import {
   claimBridge,
   deleteBridge,
   ensureForwarding,
-  hasForeignAddress,
+  foreignRoute,
+  hasRoute,
   inspectBridge,
   readMtu,
+  refuseBridgeInUse,
   refuseCollision,
 } from './embedded-host.ts';
 import { defaultRouteDevice, readHostRoutes } from './host-routes.ts';
@@ -64,7 +66,7 @@ export function createEmbeddedNetwork(options: {
     const routes = await readHostRoutes();
     refuseCollision(routes, subnets, bridge);
     const state = await inspectBridge(bridge, owner);
-    const foreign = hasForeignAddress(routes, subnets, bridge);
+    const foreign = foreignRoute(routes, subnets, bridge);
     if (foreign) {
       const was = `bridge ${bridge} has the route ${formatSubnet(foreign.destination)} of an earlier configuration`;
       if (state !== 'ours' || attachedIds.length > 0) {
@@ -75,13 +77,26 @@ export function createEmbeddedNetwork(options: {
       log.info({ bridge }, `${was}, and no pod is on it: it is made anew`);
       await deleteBridge(bridge);
     } else if (state === 'unclaimed') {
-      await claimBridge(bridge, owner);
+      if (!hasRoute(routes, subnets, bridge)) await refuseBridgeInUse(bridge);
+      await claim();
     }
     await ensureForwarding(subnets, log);
     await rules.ensure();
     await sweepAddresses(join(dataDirectory, name), new Set(attachedIds), log);
     const uplink = defaultRouteDevice(routes);
     return listFor(options.embedded, subnets, dataDirectory, uplink === undefined ? undefined : await readMtu(uplink));
+  }
+
+  async function claim(): Promise<void> {
+    if (claimed) return;
+    claimed = true;
+    try {
+      await claimBridge(bridge, owner);
+    } catch (error) {
+      // sysfs may be read-only in a container. The mark protects from mistakes; pods work without it.
+      if (errnoOf(error) === undefined) throw error;
+      log.warn({ bridge, reason: messageOf(error) }, 'the bridge could not be marked as this instance’s');
+    }
   }
 
   return {
@@ -100,17 +115,14 @@ export function createEmbeddedNetwork(options: {
       }
       return prepared;
     },
-    async claim() {
-      if (claimed) return;
-      await claimBridge(bridge, owner);
-      claimed = true;
-    },
+    claim,
     async teardown() {
       const state = await inspectBridge(bridge, owner);
+      const marked = claimed;
       prepared = undefined;
       claimed = false;
       await rules.remove();
-      if (state === 'ours') await deleteBridge(bridge);
+      if (state === 'ours' || (state === 'unclaimed' && marked)) await deleteBridge(bridge);
       await rm(join(dataDirectory, name), { recursive: true, force: true });
     },
   };

@@ -1,5 +1,5 @@
 /** The network service: see index.ts. */
-import { mkdir, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileDurably } from '../base/durable.ts';
 import { CairnError, isCairnError, messageOf, throwIfAborted } from '../base/errors.ts';
@@ -13,6 +13,7 @@ import type { NetworkList } from './conflist.ts';
 import { createEmbeddedNetwork } from './embedded.ts';
 import type { AttachRequest, AttachResult, NetworkService, NetworkServiceOptions, NetworkStatus } from './index.ts';
 import { describeNetwork, followNetworkInUse } from './network-in-use.ts';
+import { endOrphanedPlugins } from './orphans.ts';
 import { createPluginRunner } from './plugin.ts';
 import { formatResult, podAddresses } from './result.ts';
 
@@ -40,6 +41,7 @@ export async function createNetworkService(options: NetworkServiceOptions): Prom
       log,
     }),
   };
+  await endOrphanedPlugins(await cache.incomplete(), log);
   const inUse = await followNetworkInUse({ confDir: options.confDir, runner, embedded, log });
   const sandboxes = new KeyedMutex();
   /** Held by who prepares the host or takes the network off it. */
@@ -153,7 +155,6 @@ export async function createNetworkService(options: NetworkServiceOptions): Prom
     );
   }
 
-  await mkdir(directory, { recursive: true, mode: 0o700 });
   return {
     status,
     add: (request, signal) => timed(series.cni, { operation: 'add' }, () => add(request, signal)),

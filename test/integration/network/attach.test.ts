@@ -1,4 +1,5 @@
 /** Networks from a configuration directory, with the real plugins and the kernel, on a host that is a namespace. */
+import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -138,6 +139,21 @@ describe('a pod', () => {
   });
 });
 
+describe('a caller', () => {
+  test('who gives up ends the plugin, and what was done is undone', async () => {
+    await using world = await setUp();
+    await world.writeList([world.bridge, { type: 'sleeper' }]);
+    await world.writePlugin('sleeper', `[ $CNI_COMMAND = DEL ] || { echo $$ >${world.at('pid')}; exec sleep 60; }`);
+    const service = await world.host.startService(world.options);
+    const adding = service.addWithin(500, plainRequest('pod1', world.host.addPod().path));
+    await expect(adding).rejects.toMatchObject({ kind: 'DeadlineExceeded' });
+    expect(await world.addresses()).toEqual([]);
+    expect(await service.attachments()).toEqual([]);
+    const pid = Number(await readFile(world.at('pid'), 'utf8'));
+    expect(() => process.kill(pid, 0)).toThrow(/ESRCH/);
+  });
+});
+
 describe('a plugin', () => {
   test('is told of the pod, of the capabilities that it declares, and of the result before it', async () => {
     await using world = await setUp();
@@ -246,6 +262,28 @@ describe('a restart', () => {
     expect(await world.addresses()).toEqual([]);
     expect(await next.attachments()).toEqual([]);
     expect((await next.add(request)).ips).toHaveLength(2);
+  });
+});
+
+describe('a plugin that outlives its daemon', () => {
+  test('is ended by the next one, so that it takes nothing after DEL', async () => {
+    await using world = await setUp();
+    await world.writeList([world.bridge, { type: 'slow' }]);
+    const late = world.at('late');
+    await world.writePlugin('slow', `[ $CNI_COMMAND = DEL ] || { touch ${late}.began; sleep 1; touch ${late}; }`);
+    const doomed = await world.host.startService(world.options);
+    const request = plainRequest('pod1', world.host.addPod().path);
+    const adding = expect(doomed.add(request)).rejects.toThrow(/is gone/);
+    while (!existsSync(`${late}.began`)) await setTimeout(20);
+    await doomed.stop('kill');
+    await adding;
+
+    const next = await world.host.startService(world.options);
+    await next.remove(request);
+    expect(next.log()).toContain('a network plugin of an earlier cairnd still runs');
+    await setTimeout(1200);
+    expect(existsSync(late)).toBe(false);
+    expect(await world.addresses()).toEqual([]);
   });
 });
 

@@ -190,12 +190,19 @@ describe('the embedded network', () => {
     expect((await service.add(request)).ips[0]).toBe('10.78.0.2');
   });
 
-  test('is refused when its bridge is another instance’s, or no bridge', async () => {
+  test('is refused when its bridge is another instance’s, somebody else’s, or no bridge', async () => {
     await using world = await setUp();
     const one = await world.host.startService(world.instance('one', ONE));
     await one.add(plainRequest('a', world.host.addPod().path));
     const thief = await world.host.startService(world.instance('two', { ...ONE, subnet: '10.78.0.0/24' }));
     expect((await thief.status()).message).toMatch(/bridge one0 belongs to "cairn .*\/one"/);
+    world.host.run('ip', 'link', 'add', 'two0', 'type', 'bridge');
+    world.host.run('ip', 'link', 'add', 'port', 'master', 'two0', 'type', 'veth');
+    const intruder = await world.host.startService(world.instance('two', TWO));
+    const request = plainRequest('b', world.host.addPod().path);
+    await expect(intruder.add(request)).rejects.toThrow(/bridge two0 is in use \(port\)/);
+    await intruder.teardown();
+    expect(world.host.run('ip', 'link', 'show', 'two0')).toContain('two0');
     const wrong = await world.host.startService(world.instance('three', { ...TWO, bridge: 'lo' }));
     expect((await wrong.status()).message).toMatch(/lo is no bridge/);
   });
