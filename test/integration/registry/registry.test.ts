@@ -1,5 +1,5 @@
 /** The client against Debian's docker-registry: names, digests, platforms, authentication, TLS, mirrors. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -225,6 +225,21 @@ describe('a registry with TLS of its own CA and a password', () => {
     await writeFile(config, JSON.stringify({ credHelpers: { [secured.host]: 'cairntest' } }));
     const helped = makeClient({ dockerConfigPath: config, environment: { PATH: `${directory}:/usr/bin:/bin` } });
     expect((await helped.fetchManifest(reference(), {})).descriptor.digest).toBe(image.digest);
+    await helped.fetchManifest(reference(), {});
+    // Asked once: what the registry took is remembered for a while.
+    expect(await readFile(join(directory, 'asked'), 'utf8')).toBe(`get ${secured.host}\n`);
+
+    const none = "echo 'credentials not found in native keychain'; exit 1";
+    const failing = "echo 'the secret is hunter2'; exit 1";
+    for (const [script, kind] of [
+      [none, 'Unauthenticated'],
+      [failing, 'FailedPrecondition'],
+    ] as const) {
+      await writeFile(join(directory, 'docker-credential-cairntest'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+      const other = makeClient({ dockerConfigPath: config, environment: { PATH: `${directory}:/usr/bin:/bin` } });
+      const failure = await other.fetchManifest(reference(), {}).catch((error) => error);
+      expect(failure).toMatchObject({ kind, message: expect.not.stringContaining('hunter2') });
+    }
   });
 
   test('that wants a client certificate gets the one that hosts.toml names, as do no others', async () => {
