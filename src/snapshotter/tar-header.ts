@@ -59,7 +59,7 @@ function checkSum(block: Buffer, offset: number): void {
     unsignedSum += byte;
     if (byte > 127) highBytes++;
   }
-  const stated = parseNumber(block.subarray(148, 156), 'checksum', offset);
+  const stated = numberIn(block.subarray(148, 156));
   if (stated === unsignedSum || stated === unsignedSum - 256 * highBytes) return;
   throw brokenArchive(`the header at byte ${offset} has checksum ${stated}, computed ${unsignedSum}`);
 }
@@ -94,10 +94,15 @@ export function textField(block: Buffer, start: number, end: number): ByteString
  * end first. An empty field is 0.
  */
 export function parseNumber(field: Buffer, what: string, offset: number): number {
-  const first = field[0] ?? 0;
-  const value = first & 0x80 ? base256(field, first) : octal(field);
+  const value = numberIn(field);
   if (Number.isSafeInteger(value)) return value;
   throw refusedArchive(`the header at byte ${offset} has no usable ${what}`);
+}
+
+/** NaN when it is none. */
+function numberIn(field: Buffer): number {
+  const first = field[0] ?? 0;
+  return first & 0x80 ? base256(field, first) : octal(field);
 }
 
 function octal(field: Buffer): number {
