@@ -19,7 +19,9 @@ import {
   startingFileLimit,
   watchProcess,
 } from '../../../src/linux/index.ts';
+import { bind } from '../../../src/linux/libc.ts';
 
+const F_SETFD = 2;
 const env = { PATH: '/usr/bin:/bin' };
 const sh = (script: string, more: Partial<Parameters<typeof runProcess>[0]> = {}) =>
   runProcess({ file: '/bin/sh', args: ['-c', script], env, timeoutMs: 5000, outputBytesMax: 1 << 20, ...more });
@@ -118,6 +120,9 @@ describe('a spawned child', () => {
     const directory = mkdtempSync(join(tmpdir(), 'cairn-spawn-'));
     const ours = openSync('/etc/hostname', 'r');
     const other = openSync(join(directory, 'f'), 'w');
+    // One that somebody forgot to make close-on-exec.
+    const careless = openSync('/etc/hostname', 'r');
+    bind('fcntl', ['int', 'int', 'long'])(undefined, careless, F_SETFD, 0);
     try {
       const result = await sh(
         'ls -1 /proc/self/fd | tr "\\n" " "; readlink /proc/self/fd/3 /proc/self/fd/4 /proc/self/fd/7',
@@ -130,8 +135,7 @@ describe('a spawned child', () => {
       expect(numbers).toBe('0 1 2 3 4 5 7');
       expect([three, four]).toEqual([join(directory, 'f'), '/etc/hostname']);
     } finally {
-      closeSync(ours);
-      closeSync(other);
+      for (const fd of [ours, other, careless]) closeSync(fd);
       rmSync(directory, { recursive: true });
     }
   });
