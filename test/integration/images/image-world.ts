@@ -1,5 +1,6 @@
 /** A registry behind a proxy, and an image service with real content, snapshots and rows in a directory of its own. */
 import { mkdir, readdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { silentLogger } from '../../../src/base/log.ts';
 import { type ContentStore, openContentStore } from '../../../src/content/index.ts';
 import { createImageService, type ImageService } from '../../../src/images/index.ts';
@@ -63,10 +64,16 @@ export async function startImageDaemon(root: string): Promise<ImageDaemon> {
       blobs: (await Array.fromAsync(content.list())).length,
       ingests: await readdir(`${root}/content/ingest`),
       snapshots: snapshotter.list().length,
-      directories: await fullEntries(`${root}/snapshots`),
+      directories: await settledEntries(`${root}/snapshots`),
     }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** The snapshotter empties its trash in the background. */
+async function settledEntries(directory: string): Promise<string[]> {
+  for (let i = 0; i < 500 && (await fullEntries(directory)).includes('trash'); i++) await sleep(10);
+  return await fullEntries(directory);
 }
 
 async function fullEntries(directory: string): Promise<string[]> {
