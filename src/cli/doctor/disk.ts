@@ -78,7 +78,7 @@ async function removeThroughOverlay(place: string): Promise<string[]> {
   try {
     for (const name of ['lower', 'upper', 'work', 'target']) await mkdir(at(name));
     await writeFile(at('lower/file'), '');
-    mountOverlay({ lower: [at('lower')], upper: at('upper'), work: at('work'), target: at('target') });
+    await mountOverlay({ lower: [at('lower')], upper: at('upper'), work: at('work'), target: at('target') });
     try {
       await unlink(at('target/file'));
       return await readdir(at('target'));
