@@ -15,14 +15,14 @@ const EXEC_PREFIX = 'cairn-exec-';
 const EXEC_CONTROLLERS = ['freezer', 'systemd', 'pids'];
 const EXEC_REMOVE_ATTEMPTS_MAX = 50;
 
-/** The door for `TaskSpec.cgroupsPath`: an absolute path with a parent. The systemd form has its place here. */
+/** The door for `TaskSpec.cgroupsPath`: an absolute path below the root. The systemd form has its place here. */
 export function containerCgroup(unsafeCgroupsPath: string): string {
   if (/^[^/]*:[^/]*:[^/]*$/.test(unsafeCgroupsPath)) {
     const message = `cgroups path ${unsafeCgroupsPath}: the systemd cgroup driver is not supported yet; use cgroupfs`;
     throw new CairnError('Unimplemented', message, { step: 'task.cgroups' });
   }
   const normal = posix.normalize(unsafeCgroupsPath) === unsafeCgroupsPath && posix.isAbsolute(unsafeCgroupsPath);
-  if (normal && /^\/.+\/[^/]+$/.test(unsafeCgroupsPath)) return unsafeCgroupsPath;
+  if (normal && /[^/]$/.test(unsafeCgroupsPath)) return unsafeCgroupsPath;
   const message = `cgroups path ${JSON.stringify(unsafeCgroupsPath)} is not of the form /PARENT/ID`;
   throw new CairnError('InvalidArgument', message, { step: 'task.cgroups' });
 }

@@ -92,11 +92,7 @@ async function untilEnd(request: ExecRequest, run: Run): Promise<number> {
   try {
     return await Promise.race([finished, stopped]);
   } catch (error) {
-    // The runtime may be just about to start the command: what it left behind is killed after it has gone.
-    run.child.kill(SIGKILL, { group: true });
-    await run.cgroup.kill();
-    await run.child.exited;
-    await run.cgroup.kill();
+    await killRun(run);
     // Its own outcome no longer matters, only that its process is collected.
     await atMost(
       finished.catch(() => undefined),
@@ -107,6 +103,19 @@ async function untilEnd(request: ExecRequest, run: Run): Promise<number> {
     if (timer) clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
+}
+
+/**
+ * The runtime may be just about to start the command. It is let finish, or fail over its killed child: were it killed
+ * itself, its child would become ours, unknown, and an unknown zombie in the container's PID namespace holds up the end of
+ * that whole namespace.
+ */
+async function killRun({ child, cgroup }: Run): Promise<void> {
+  await cgroup.kill();
+  await atMost(child.exited, KILL_WAIT_MS);
+  child.kill(SIGKILL, { group: true });
+  await child.exited;
+  await cgroup.kill();
 }
 
 async function runToEnd(request: ExecRequest, run: Run): Promise<number> {

@@ -1,6 +1,7 @@
 /** What is written down of a task, so that a daemon that comes after this one knows its processes again. */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { errnoOf } from '../base/errors.ts';
+import { parseStat } from '../linux/index.ts';
 
 export interface TaskRecord {
   readonly pid: number;
@@ -50,4 +51,12 @@ function isPid(value: unknown): value is number {
 
 function ticks(value: unknown): bigint | undefined {
   return typeof value === 'string' && /^\d+$/.test(value) ? BigInt(value) : undefined;
+}
+
+/** False also for a zombie, which PID 1 may leave for a while. */
+export async function isMonitorRunning({ monitorPid, monitorStartTime }: TaskRecord): Promise<boolean> {
+  const text = await readFile(`/proc/${monitorPid}/stat`, 'latin1').catch(() => '');
+  if (text === '') return false;
+  const { startTime, state } = parseStat(text);
+  return startTime === monitorStartTime && state !== 'Z' && state !== 'X';
 }

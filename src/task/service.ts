@@ -13,7 +13,7 @@ import { readExit, writeLostExit } from './exits.ts';
 import type { ExecResult, RunningTask, TaskExit, TaskService, TaskSpec } from './index.ts';
 import { reopenLog } from './log-reopen.ts';
 import { checkTaskId, type TaskPaths, taskPaths } from './paths.ts';
-import { readRecord, type TaskRecord, writeRecord } from './record.ts';
+import { isMonitorRunning, readRecord, type TaskRecord, writeRecord } from './record.ts';
 import { callRuntime, runtimeStatus } from './runtime.ts';
 import { undoTask, wasEverMade } from './undo.ts';
 
@@ -74,6 +74,7 @@ class ConmonTaskService implements TaskService {
     }
     try {
       await mkdir(paths.directory, { mode: 0o700 });
+      await failpoint('task.create.spawn');
       const monitor = await startConmon({
         conmonPath: this.#options.conmonPath,
         spec,
@@ -136,7 +137,7 @@ class ConmonTaskService implements TaskService {
       return undefined;
     }
     const task = this.#add(spec, paths, record);
-    if (isRunning(record)) {
+    if (await isMonitorRunning(record)) {
       this.#watch(task);
       await endStaleExecs(containerCgroup(spec.cgroupsPath));
     } else {
@@ -287,11 +288,6 @@ class ConmonTaskService implements TaskService {
     const finishedAtNs = BigInt(Date.now()) * 1_000_000n;
     task.ended.resolve(task.exit ?? { ...exit, finishedAtNs, oomKilled: false });
   }
-}
-
-/** A zombie that PID 1 has not taken yet counts: its watch ends at once. */
-function isRunning({ monitorPid, monitorStartTime }: TaskRecord): boolean {
-  return monitorStartTime !== undefined && processStartTime(monitorPid) === monitorStartTime;
 }
 
 function runningTask(id: string, record: TaskRecord): RunningTask {
