@@ -1,0 +1,104 @@
+/** CreateContainer, Start-, Stop-, Remove-, List-, -Status; ReopenContainerLog. */
+import { isCairnError } from '../base/errors.ts';
+import type { Container, ContainerFilter } from '../containers/index.ts';
+import { ContainerState, type RuntimeService } from '../generated/cri.js';
+import type { Handlers } from '../rpc/index.ts';
+import { integer, oneOf } from './fields.ts';
+import { filterId, find, tryFind } from './ids.ts';
+import type { CriContext } from './index.ts';
+import { parseContainer } from './parse-container.ts';
+import { info } from './render.ts';
+import { renderContainer, renderContainerStatus } from './render-container.ts';
+import { handlerNamed } from './runtime-handlers.ts';
+
+/** enum ContainerState. No container that is listed is in state UNKNOWN. */
+const STATES: Readonly<Record<number, NonNullable<ContainerFilter['state']> | 'unknown'>> = {
+  [ContainerState.CONTAINER_CREATED]: 'created',
+  [ContainerState.CONTAINER_RUNNING]: 'running',
+  [ContainerState.CONTAINER_EXITED]: 'exited',
+  [ContainerState.CONTAINER_UNKNOWN]: 'unknown',
+};
+
+/** What a timer can count; some callers say "for ever" with the largest number that they have. */
+export const SECONDS_MAX = 2_000_000;
+
+export function containerHandlers(context: CriContext): Handlers<typeof RuntimeService> {
+  const { pods, containers } = context;
+  return {
+    async createContainer({ podSandboxId, config }, { signal }) {
+      // The sandbox's configuration of the request is a copy of what we have.
+      const pod = find(pods, 'pod_sandbox_id', podSandboxId);
+      const handler = handlerNamed(pod.config.runtimeHandler, context);
+      const recursiveReadOnlyMounts = handler?.features.recursiveReadOnlyMounts ?? false;
+      const parsed = parseContainer(config, { config: pod.config, recursiveReadOnlyMounts }, context);
+      return { containerId: (await containers.create(pod.id, parsed, signal)).id };
+    },
+
+    async startContainer({ containerId }, { signal }) {
+      await containers.start(find(containers, 'container_id', containerId).id, signal);
+      return {};
+    },
+
+    async stopContainer({ containerId, timeout }, { signal }) {
+      const range = { min: 0, max: Number.MAX_VALUE };
+      const seconds = Math.min(integer('timeout', timeout, range), SECONDS_MAX);
+      const id = tryFind(containers, 'container_id', containerId)?.id ?? containerId;
+      await containers.stop(id, seconds, signal);
+      return {};
+    },
+
+    async removeContainer({ containerId }) {
+      await containers.remove(tryFind(containers, 'container_id', containerId)?.id ?? containerId);
+      return {};
+    },
+
+    listContainers({ filter }) {
+      const id = filter?.id ? filterId(containers, filter.id) : undefined;
+      const podId = filter?.podSandboxId ? filterId(pods, filter.podSandboxId) : undefined;
+      const state = filter?.state ? oneOf('filter.state', filter.state.state, STATES) : undefined;
+      const nothing = (filter?.id && id === undefined) || (filter?.podSandboxId && podId === undefined);
+      if (nothing || state === 'unknown') return { containers: [] };
+      const selected = containers.list({
+        ...(id !== undefined && { id }),
+        ...(podId !== undefined && { podId }),
+        ...(state !== undefined && { state }),
+        labels: filter?.labelSelector ?? {},
+      });
+      return { containers: selected.filter((one) => one.state !== 'creating').map(renderContainer) };
+    },
+
+    async containerStatus({ containerId, verbose }) {
+      const container = find(containers, 'container_id', containerId);
+      return {
+        status: renderContainerStatus(container, context.imageNames(container)),
+        info: verbose ? await containerInfo(container, context) : {},
+      };
+    },
+
+    async reopenContainerLog({ containerId }) {
+      await containers.reopenLog(find(containers, 'container_id', containerId).id);
+      return {};
+    },
+  };
+}
+
+/** The keys that node tools read from containerd's answer. */
+async function containerInfo(container: Container, { containers, pods }: CriContext): Promise<{ info: string }> {
+  const { id, podId, pid, config, imageId } = container;
+  const runtimeSpec = await containers.runtimeSpec(id).catch((error: unknown) => {
+    if (isCairnError(error, 'NotFound')) return null;
+    throw error;
+  });
+  const pod = tryFind(pods, 'pod_sandbox_id', podId);
+  return info({
+    sandboxID: podId,
+    pid: pid ?? 0,
+    removing: false,
+    snapshotKey: id,
+    snapshotter: 'overlay',
+    runtimeHandler: pod?.config.runtimeHandler ?? '',
+    imageID: imageId,
+    config,
+    runtimeSpec,
+  });
+}

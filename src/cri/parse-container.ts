@@ -1,0 +1,113 @@
+/** ContainerConfig: checked, defaulted, and turned into the container service's terms. */
+import type { ContainerConfig, ContainerMount } from '../containers/index.ts';
+import type { ContainerConfig as CriContainerConfig, Device, KeyValue, Mount } from '../generated/cri.js';
+import type { PodConfig } from '../pods/index.ts';
+import { absolutePath, invalid, noNul, oneOf, required, unsupported } from './fields.ts';
+import type { HostSecurity } from './parse-pod.ts';
+import { parseResources } from './parse-resources.ts';
+import { parseSecurity } from './parse-security.ts';
+import { linuxSignal } from './signals.ts';
+
+/** enum MountPropagation. */
+const PROPAGATIONS: Readonly<Record<number, ContainerMount['propagation']>> = {
+  0: 'private',
+  1: 'rslave',
+  2: 'rshared',
+};
+
+/** What the pod that the container is for has to say: its own configuration and what its runtime handler can do. */
+export interface PodFacts {
+  readonly config: PodConfig;
+  readonly recursiveReadOnlyMounts: boolean;
+}
+
+export function parseContainer(config: CriContainerConfig | null, pod: PodFacts, host: HostSecurity): ContainerConfig {
+  const given = required('config', config);
+  const metadata = required('config.metadata', given.metadata);
+  const image = required('config.image', given.image);
+  if (given.windows) throw invalid('config.windows', 'this is a Linux host');
+  if (given.CDIDevices.length > 0) throw unsupported('config.CDI_devices');
+  const { linux } = given;
+  const text = (field: string) => (value: string, index: number) => noNul(`config.${field}[${index}]`, value);
+  return {
+    name: required('config.metadata.name', metadata.name),
+    attempt: metadata.attempt,
+    image: required('config.image.image', image.image),
+    userSpecifiedImage: image.userSpecifiedImage,
+    command: given.command.map(text('command')),
+    args: given.args.map(text('args')),
+    workingDir: given.workingDir === '' ? '' : absolutePath('config.working_dir', given.workingDir),
+    env: given.envs.map((variable, index) => parseVariable(`config.envs[${index}]`, variable)),
+    mounts: given.mounts.map((mount, index) => parseMount(`config.mounts[${index}]`, mount, pod)),
+    devices: given.devices.map((device, index) => parseDevice(`config.devices[${index}]`, device)),
+    labels: given.labels,
+    annotations: given.annotations,
+    logPath: parseLogPath('config.log_path', given.logPath),
+    stdin: given.stdin,
+    stdinOnce: given.stdinOnce,
+    tty: given.tty,
+    resources: parseResources('config.linux.resources', linux?.resources ?? null),
+    security: parseSecurity('config.linux.security_context', linux?.securityContext ?? null, pod.config, host),
+    stopSignal: linuxSignal('config.stop_signal', given.stopSignal),
+  };
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The runtime spec is JSON, so a value that is no text can't reach the container; it may be secret and is not shown. */
+function parseVariable(field: string, { key, value }: KeyValue): { key: string; value: string } {
+  noNul(`${field}.key`, required(`${field}.key`, key));
+  if (key.includes('=')) throw invalid(`${field}.key`, `${JSON.stringify(key)} has an equals sign`);
+  try {
+    return { key, value: noNul(`${field}.value`, utf8.decode(value)) };
+  } catch (error) {
+    throw error instanceof TypeError ? invalid(`${field}.value`, `the value of ${key} is not UTF-8`) : error;
+  }
+}
+
+function parseMount(field: string, mount: Mount, pod: PodFacts): ContainerMount {
+  if (mount.image) throw unsupported(`${field}.image`, 'image volumes are not supported yet');
+  if (mount.imageSubPath !== '') throw invalid(`${field}.image_sub_path`, 'needs an image');
+  if (mount.mountOptions.length > 0) throw unsupported(`${field}.mount_options`);
+  if (mount.uidMappings.length > 0) throw unsupported(`${field}.uidMappings`);
+  if (mount.gidMappings.length > 0) throw unsupported(`${field}.gidMappings`);
+  const propagation = oneOf(`${field}.propagation`, mount.propagation, PROPAGATIONS);
+  if (mount.recursiveReadOnly) checkRecursiveReadOnly(field, mount, propagation, pod);
+  return {
+    containerPath: noNul(`${field}.container_path`, required(`${field}.container_path`, mount.containerPath)),
+    hostPath: absolutePath(`${field}.host_path`, required(`${field}.host_path`, mount.hostPath)),
+    readonly: mount.readonly,
+    recursiveReadonly: mount.recursiveReadOnly,
+    propagation,
+    selinuxRelabel: mount.selinuxRelabel,
+  };
+}
+
+function checkRecursiveReadOnly(field: string, mount: Mount, propagation: string, pod: PodFacts): void {
+  if (!mount.readonly) throw invalid(`${field}.recursive_read_only`, 'needs readonly');
+  if (propagation !== 'private') throw invalid(`${field}.recursive_read_only`, 'needs private propagation');
+  // The kubelet looks for this word (cri-api's errors package).
+  if (!pod.recursiveReadOnlyMounts) {
+    throw unsupported('RROUnsupported', `${field}.recursive_read_only: the pod's runtime or the kernel can't do that`);
+  }
+}
+
+function parseDevice(
+  field: string,
+  { hostPath, containerPath, permissions }: Device,
+): ContainerConfig['devices'][number] {
+  if (!/^[rwm]*$/.test(permissions)) {
+    throw invalid(`${field}.permissions`, `${JSON.stringify(permissions)} is not of the letters r, w and m`);
+  }
+  return {
+    hostPath: absolutePath(`${field}.host_path`, required(`${field}.host_path`, hostPath)),
+    containerPath: containerPath === '' ? hostPath : absolutePath(`${field}.container_path`, containerPath),
+    permissions,
+  };
+}
+
+function parseLogPath(field: string, path: string): string {
+  const escapes = path.startsWith('/') || path.split('/').includes('..');
+  if (escapes) throw invalid(field, `${JSON.stringify(path)} is not below the pod's log directory`);
+  return noNul(field, path);
+}

@@ -1,0 +1,94 @@
+/** PodSandboxConfig: checked, defaulted, and turned into the pod service's terms. */
+import { isIP } from 'node:net';
+import type { PortMapping as CriPortMapping, PodSandboxConfig } from '../generated/cri.js';
+import type { PortMapping } from '../network/index.ts';
+import type { PodConfig } from '../pods/index.ts';
+import { absolutePath, integer, invalid, noNul, oneOf, required, userOrGroupId } from './fields.ts';
+import { parsePodNamespaces } from './parse-namespaces.ts';
+import { checkSelinux, parseAppArmor, parseSeccomp } from './parse-profiles.ts';
+
+/** enum Protocol. */
+const PROTOCOLS: Readonly<Record<number, PortMapping['protocol']>> = { 0: 'tcp', 1: 'udp', 2: 'sctp' };
+const PORT_MAX = 65_535;
+
+export interface HostSecurity {
+  readonly selinuxEnabled: boolean;
+}
+
+export function parsePod(config: PodSandboxConfig | null, runtimeHandler: string, host: HostSecurity): PodConfig {
+  const { metadata, hostname, logDirectory, dnsConfig, portMappings, labels, annotations, linux, windows } = required(
+    'config',
+    config,
+  );
+  const { name, namespace, uid, attempt } = required('config.metadata', metadata);
+  if (windows) throw invalid('config.windows', 'this is a Linux host');
+  const security = linux?.securityContext ?? null;
+  checkSandboxSecurity(security, host);
+  return {
+    metadata: { name: required('config.metadata.name', name), namespace, uid, attempt },
+    hostname: noNul('config.hostname', hostname),
+    logDirectory: logDirectory === '' ? '' : absolutePath('config.log_directory', logDirectory),
+    dns: dnsConfig ? parseDns(dnsConfig) : undefined,
+    portMappings: portMappings.flatMap((mapping, index) => parsePort(`config.port_mappings[${index}]`, mapping)),
+    labels,
+    annotations,
+    runtimeHandler,
+    cgroupParent: parseCgroupParent(linux?.cgroupParent ?? ''),
+    sysctls: linux?.sysctls ?? {},
+    namespaces: parsePodNamespaces(
+      'config.linux.security_context.namespace_options',
+      security?.namespaceOptions ?? null,
+    ),
+    privileged: security?.privileged ?? false,
+  };
+}
+
+type SandboxSecurity = NonNullable<NonNullable<PodSandboxConfig['linux']>['securityContext']>;
+
+/**
+ * The rest of a sandbox's security context is about a process of the sandbox. Cairn's sandboxes have none, or an init
+ * that has no rights and no writable file in any case; so it is checked, and then there is nothing that it applies to.
+ */
+function checkSandboxSecurity(security: SandboxSecurity | null, { selinuxEnabled }: HostSecurity): void {
+  if (!security) return;
+  const field = 'config.linux.security_context';
+  parseSeccomp(field, security.seccomp, security.seccompProfilePath);
+  parseAppArmor(field, security.apparmor, '');
+  checkSelinux(field, security.selinuxOptions, selinuxEnabled);
+  if (security.runAsUser) userOrGroupId(`${field}.run_as_user`, security.runAsUser.value);
+  if (security.runAsGroup) {
+    if (!security.runAsUser) throw invalid(`${field}.run_as_group`, 'needs run_as_user');
+    userOrGroupId(`${field}.run_as_group`, security.runAsGroup.value);
+  }
+}
+
+/** What would end a line of resolv.conf would also begin another one. */
+function parseDns({ servers, searches, options }: NonNullable<PodSandboxConfig['dnsConfig']>) {
+  const oneLine = (field: string) => (text: string, index: number) => {
+    if (/[\n\r\0]/.test(text)) throw invalid(`config.dns_config.${field}[${index}]`, 'has a line end');
+    return text;
+  };
+  return {
+    servers: servers.map(oneLine('servers')),
+    searches: searches.map(oneLine('searches')),
+    options: options.map(oneLine('options')),
+  };
+}
+
+/** A mapping without a host port says that a port exists; nothing is to be done for it. */
+function parsePort(field: string, mapping: CriPortMapping): PortMapping[] {
+  const protocol = oneOf(`${field}.protocol`, mapping.protocol, PROTOCOLS);
+  const containerPort = integer(`${field}.container_port`, mapping.containerPort, { min: 0, max: PORT_MAX });
+  const hostPort = integer(`${field}.host_port`, mapping.hostPort, { min: 0, max: PORT_MAX });
+  const { hostIp } = mapping;
+  if (hostIp !== '' && isIP(hostIp) === 0) throw invalid(`${field}.host_ip`, `${JSON.stringify(hostIp)} is no address`);
+  if (hostPort === 0) return [];
+  if (containerPort === 0) throw invalid(`${field}.container_port`, 'is required with a host port');
+  return [{ protocol, containerPort, hostPort, hostIp }];
+}
+
+function parseCgroupParent(path: string): string {
+  const field = 'config.linux.cgroup_parent';
+  if (path.split('/').includes('..')) throw invalid(field, `${JSON.stringify(path)} leads upwards`);
+  return noNul(field, path);
+}

@@ -1,0 +1,97 @@
+/** Containers as CRI shows them. */
+import type { Container, ContainerMount, Resources } from '../containers/index.ts';
+import {
+  ContainerState,
+  type IContainer,
+  type IContainerStatus,
+  type ILinuxContainerResources,
+  type IMount,
+  MountPropagation,
+  type Signal,
+} from '../generated/cri.js';
+import { long } from './render.ts';
+import { criSignal } from './signals.ts';
+
+const STATES: Readonly<Record<Container['state'], ContainerState>> = {
+  creating: ContainerState.CONTAINER_UNKNOWN,
+  created: ContainerState.CONTAINER_CREATED,
+  running: ContainerState.CONTAINER_RUNNING,
+  exited: ContainerState.CONTAINER_EXITED,
+};
+
+const PROPAGATIONS: Readonly<Record<ContainerMount['propagation'], MountPropagation>> = {
+  private: MountPropagation.PROPAGATION_PRIVATE,
+  rslave: MountPropagation.PROPAGATION_HOST_TO_CONTAINER,
+  rshared: MountPropagation.PROPAGATION_BIDIRECTIONAL,
+};
+
+function common(container: Container) {
+  const { id, state, config, imageId, createdAtNs } = container;
+  return {
+    id,
+    metadata: { name: config.name, attempt: config.attempt },
+    state: STATES[state],
+    createdAt: long(createdAtNs),
+    imageId,
+    labels: config.labels,
+    annotations: config.annotations,
+  };
+}
+
+export function renderContainer(container: Container): IContainer {
+  const { image, userSpecifiedImage } = container.config;
+  return {
+    ...common(container),
+    podSandboxId: container.podId,
+    image: { image, userSpecifiedImage },
+    imageRef: container.imageId,
+  };
+}
+
+/** `names`: the image's first tag and digest, where it still has them. */
+export function renderContainerStatus(
+  container: Container,
+  names: { readonly name: string; readonly reference: string },
+): IContainerStatus {
+  const { config } = container;
+  return {
+    ...common(container),
+    image: { image: names.name, userSpecifiedImage: config.userSpecifiedImage },
+    imageRef: names.reference,
+    startedAt: long(container.startedAtNs),
+    finishedAt: long(container.finishedAtNs),
+    exitCode: container.exitCode,
+    reason: container.reason,
+    message: container.message,
+    logPath: container.logPath,
+    mounts: config.mounts.map(renderMount),
+    resources: { linux: renderResources(config.resources) },
+    stopSignal: criSignal(config.stopSignal) as Signal,
+  };
+}
+
+function renderMount(mount: ContainerMount): IMount {
+  return {
+    containerPath: mount.containerPath,
+    hostPath: mount.hostPath,
+    readonly: mount.readonly,
+    recursiveReadOnly: mount.recursiveReadonly,
+    propagation: PROPAGATIONS[mount.propagation],
+    selinuxRelabel: mount.selinuxRelabel,
+  };
+}
+
+function renderResources(resources: Resources): ILinuxContainerResources {
+  return {
+    cpuPeriod: resources.cpuPeriod,
+    cpuQuota: resources.cpuQuota,
+    cpuShares: resources.cpuShares,
+    memoryLimitInBytes: resources.memoryLimitBytes,
+    memorySwapLimitInBytes: resources.memorySwapLimitBytes,
+    oomScoreAdj: resources.oomScoreAdj,
+    cpusetCpus: resources.cpusetCpus,
+    cpusetMems: resources.cpusetMems,
+    hugepageLimits: resources.hugepageLimits.map(({ pageSize, limitBytes }) => ({ pageSize, limit: limitBytes })),
+    unified: resources.unified,
+  };
+}

@@ -1,0 +1,63 @@
+/** Pods as CRI shows them. */
+import {
+  NamespaceMode as CriNamespaceMode,
+  type IPodSandbox,
+  type IPodSandboxStatus,
+  PodSandboxState,
+} from '../generated/cri.js';
+import type { NamespaceMode, Pod } from '../pods/index.ts';
+import { info, long } from './render.ts';
+
+const MODES: Readonly<Record<NamespaceMode, CriNamespaceMode>> = {
+  pod: CriNamespaceMode.POD,
+  container: CriNamespaceMode.CONTAINER,
+  node: CriNamespaceMode.NODE,
+};
+
+function podState(pod: Pod): PodSandboxState {
+  return pod.state === 'ready' ? PodSandboxState.SANDBOX_READY : PodSandboxState.SANDBOX_NOTREADY;
+}
+
+function common(pod: Pod) {
+  const { metadata, labels, annotations, runtimeHandler } = pod.config;
+  return {
+    id: pod.id,
+    metadata,
+    state: podState(pod),
+    createdAt: long(pod.createdAtNs),
+    labels,
+    annotations,
+    runtimeHandler,
+  };
+}
+
+export function renderPod(pod: Pod): IPodSandbox {
+  return common(pod);
+}
+
+export function renderPodStatus(pod: Pod): IPodSandboxStatus {
+  const [ip = '', ...more] = pod.ips;
+  const { network, pid, ipc } = pod.config.namespaces;
+  const options = { network: MODES[network], pid: MODES[pid], ipc: MODES[ipc] };
+  return {
+    ...common(pod),
+    network: { ip, additionalIps: more.map((address) => ({ ip: address })) },
+    linux: { namespaces: { options } },
+  };
+}
+
+/** The keys that node tools read from containerd's answer, where Cairn has the thing; there is no pause process. */
+export function renderPodInfo(pod: Pod) {
+  const { id, config, namespaces, directory, networkResult } = pod;
+  return info({
+    sandboxID: id,
+    pid: 0,
+    processStatus: pod.state,
+    netNamespaceClosed: pod.state !== 'ready',
+    runtimeHandler: config.runtimeHandler,
+    namespaces,
+    directory,
+    config,
+    cniResult: networkResult ?? null,
+  });
+}

@@ -1,0 +1,61 @@
+/** RunPodSandbox, Stop-, Remove-, -Status, List-. */
+import { type IContainerStatus, PodSandboxState, type RuntimeService } from '../generated/cri.js';
+import type { PodFilter } from '../pods/index.ts';
+import type { Handlers } from '../rpc/index.ts';
+import { oneOf } from './fields.ts';
+import { filterId, find, tryFind } from './ids.ts';
+import type { CriContext } from './index.ts';
+import { parsePod } from './parse-pod.ts';
+import { now } from './render.ts';
+import { renderContainerStatus } from './render-container.ts';
+import { renderPod, renderPodInfo, renderPodStatus } from './render-pod.ts';
+import { checkHandler } from './runtime-handlers.ts';
+
+/** enum PodSandboxState. */
+const STATES: Readonly<Record<number, NonNullable<PodFilter['state']>>> = {
+  [PodSandboxState.SANDBOX_READY]: 'ready',
+  [PodSandboxState.SANDBOX_NOTREADY]: 'notready',
+};
+
+export function sandboxHandlers(context: CriContext): Handlers<typeof RuntimeService> {
+  const { pods, containers } = context;
+  return {
+    async runPodSandbox({ config, runtimeHandler }, { signal }) {
+      checkHandler('runtime_handler', runtimeHandler, context);
+      const pod = await pods.run(parsePod(config, runtimeHandler, context), signal);
+      return { podSandboxId: pod.id };
+    },
+
+    async stopPodSandbox({ podSandboxId }) {
+      await pods.stop(tryFind(pods, 'pod_sandbox_id', podSandboxId)?.id ?? podSandboxId);
+      return {};
+    },
+
+    async removePodSandbox({ podSandboxId }) {
+      await pods.remove(tryFind(pods, 'pod_sandbox_id', podSandboxId)?.id ?? podSandboxId);
+      return {};
+    },
+
+    podSandboxStatus({ podSandboxId, verbose }) {
+      const pod = find(pods, 'pod_sandbox_id', podSandboxId);
+      const members = containers.list({ podId: pod.id });
+      return {
+        status: renderPodStatus(pod),
+        containersStatuses: members.map((one): IContainerStatus => renderContainerStatus(one, context.imageNames(one))),
+        timestamp: now(),
+        info: verbose ? renderPodInfo(pod) : {},
+      };
+    },
+
+    listPodSandbox({ filter }) {
+      const id = filter?.id ? filterId(pods, filter.id) : undefined;
+      if (filter?.id && id === undefined) return { items: [] };
+      const selected = pods.list({
+        ...(id !== undefined && { id }),
+        ...(filter?.state && { state: oneOf('filter.state', filter.state.state, STATES) }),
+        labels: filter?.labelSelector ?? {},
+      });
+      return { items: selected.filter(({ state }) => state !== 'creating').map(renderPod) };
+    },
+  };
+}
