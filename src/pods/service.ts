@@ -36,6 +36,8 @@ export interface PodServiceOptions {
   /** Sandboxes live in `sandboxes/` below it. */
   readonly stateDirectory: string;
   readonly netnsDirectory: string;
+  /** Log directories below this one are Cairn's own (`cairn run` makes them): each goes with its pod. */
+  readonly logsDirectory?: string;
   /** Parent cgroup of pods that name none. */
   readonly defaultCgroupParent: string;
   readonly cgroupDriver?: CgroupDriver;
@@ -72,7 +74,8 @@ export function createPodService(options: PodServiceOptions): PodService {
     cgroupDriver: options.cgroupDriver ?? 'cgroupfs',
     oomScoreAdjMin: options.oomScoreAdjMin ?? -1000,
   });
-  const dismantler = new Dismantler({ network, init, log, pinPaths });
+  const { logsDirectory = '' } = options;
+  const dismantler = new Dismantler({ network, init, log, logsDirectory, pinPaths });
   let disposed = false;
 
   function plan(config: PodConfig): PodRecord {
@@ -154,7 +157,7 @@ export function createPodService(options: PodServiceOptions): PodService {
     if (!record) return;
     await stopLocked(id);
     await options.members().removeAll(id);
-    await dismantler.removeDirectory(record);
+    await dismantler.removeDirectories(record);
     await transitions.remove(id);
     dismantled.delete(id);
   }

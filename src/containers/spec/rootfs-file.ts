@@ -29,23 +29,30 @@ export async function readUserDatabase(rootPath: string): Promise<UserDatabase> 
 
 /** The file's text; empty when it does not exist. InvalidArgument when it is no regular file or too large. */
 export async function readRootfsFile(rootPath: string, path: string, sizeBytesMax: number): Promise<string> {
-  const root = openat2(AT_FDCWD, rootPath, { flags: O_PATH | O_DIRECTORY, resolve: 0 });
-  let found: number | undefined;
+  const file = openInRoot(rootPath, path);
+  if (file === undefined) return '';
   try {
-    // O_PATH opens nothing: a FIFO can't block us and a device is not touched before we know what it is.
-    found = openat2(root, path, { flags: O_PATH, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS });
-    const status = statusAt(found, '');
+    const status = statusAt(file, '');
     if ((status.mode & constants.S_IFMT) !== constants.S_IFREG) throw refuse(`${path} of the image is no regular file`);
     if (status.sizeBytes > BigInt(sizeBytesMax))
-      throw refuse(`${path} of the image is larger than ${sizeBytesMax} bytes`);
-    return await readBounded(`/proc/self/fd/${found}`, sizeBytesMax);
+      throw refuse(`${path} of the image has more than ${sizeBytesMax} bytes`);
+    return await readBounded(`/proc/self/fd/${file}`, sizeBytesMax);
+  } finally {
+    closeDescriptor(file);
+  }
+}
+
+/** O_PATH opens nothing yet: a FIFO can't block us and a device is not touched before we know what it is. */
+function openInRoot(rootPath: string, path: string): number | undefined {
+  const root = openat2(AT_FDCWD, rootPath, { flags: O_PATH | O_DIRECTORY, resolve: 0 });
+  try {
+    return openat2(root, path, { flags: O_PATH, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS });
   } catch (error) {
     const errno = errnoOf(error);
-    if (errno === 'ENOENT' || errno === 'ENOTDIR') return '';
+    if (errno === 'ENOENT' || errno === 'ENOTDIR') return undefined;
     if (errno === 'ELOOP') throw refuse(`${path} of the image: too many symlinks`);
     throw error;
   } finally {
-    if (found !== undefined) closeDescriptor(found);
     closeDescriptor(root);
   }
 }
