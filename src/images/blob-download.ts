@@ -8,6 +8,7 @@
 import { digestAlgorithm } from '../base/digest.ts';
 import { CairnError, type ErrorKind, isCairnError } from '../base/errors.ts';
 import { Semaphore } from '../base/locks.ts';
+import type { Logger } from '../base/log.ts';
 import type { BlobInfo, ContentStore, Ingest } from '../content/index.ts';
 import type { BlobSink, Credentials, Descriptor, Reference, RegistryClient } from '../registry/index.ts';
 import type { LayerSource, StagedLayer } from '../snapshotter/index.ts';
@@ -41,8 +42,10 @@ export class BlobDownloads {
   readonly #content: ContentStore;
   readonly #registry: RegistryClient;
   readonly #places: Semaphore;
+  readonly #log: Logger;
 
-  constructor(services: { content: ContentStore; registry: RegistryClient; downloadsMax: number }) {
+  constructor(services: { content: ContentStore; registry: RegistryClient; log: Logger; downloadsMax: number }) {
+    this.#log = services.log;
     this.#content = services.content;
     this.#registry = services.registry;
     this.#places = new Semaphore(services.downloadsMax);
@@ -58,7 +61,8 @@ export class BlobDownloads {
   ): Promise<F | 'present'> {
     for (;;) {
       const present = await this.#content.stat(blob.digest);
-      if (present) return checkSize(present, blob);
+      if (present?.sizeBytes === blob.sizeBytes) return 'present';
+      if (present) await this.#settleSize(present, blob, signal);
       await using ingest = await this.#content.ingest(blob.digest, { sizeBytes: blob.sizeBytes, signal });
       if (!ingest) continue;
       const resumed = ingest.offset > 0;
@@ -72,6 +76,18 @@ export class BlobDownloads {
         if (!resumed || !badBytes || signal.aborted) throw error;
       }
     }
+  }
+
+  /** Either the manifest or the disk is wrong about the size: the digest decides. A broken blob is removed. */
+  async #settleSize(present: BlobInfo, blob: Descriptor, signal: AbortSignal): Promise<void> {
+    const { digest, sizeBytes } = blob;
+    const actual = await this.#content.digestFile(this.#content.path(digest), digestAlgorithm(digest), { signal });
+    if (actual.digest === digest) {
+      const message = `${digest} has ${present.sizeBytes} bytes, the image's manifest says ${sizeBytes}`;
+      throw new CairnError('DataLoss', message, { step: 'images.fetch' });
+    }
+    this.#log.warn({ digest }, 'a blob is broken on disk: it is fetched again');
+    await this.#content.remove(digest);
   }
 
   async #fetch<F extends Followed>(
@@ -118,15 +134,6 @@ export class BlobDownloads {
     state.downloadedBytes = ingest.offset;
     state.state = 'unpacking';
   }
-}
-
-function checkSize(present: BlobInfo, blob: Descriptor): 'present' {
-  if (present.sizeBytes === blob.sizeBytes) return 'present';
-  throw new CairnError(
-    'DataLoss',
-    `${blob.digest} has ${present.sizeBytes} bytes, the image's manifest says ${blob.sizeBytes}`,
-    { step: 'images.fetch' },
-  );
 }
 
 async function followAnew<F extends Followed>(ingest: Ingest, signal: AbortSignal, follow: Follow<F>): Promise<F> {

@@ -155,6 +155,20 @@ describe('pulling an image', () => {
     expect(await world.leftovers()).toEqual(NOTHING);
   });
 
+  test('a hostile layer is refused by name, and leaves nothing', async () => {
+    await using world = await imageWorld(registry);
+    const hostile = makeLayer([
+      { path: 'up', type: '2', linkname: '/tmp' },
+      { path: '../escape', data: 'x' },
+    ]);
+    await registry.push('hostile/app', makeImage({ layers: [base, hostile] }), 'v1');
+    await expect(world.images.pull(`${world.proxy.host}/hostile/app:v1`, {})).rejects.toMatchObject({
+      kind: 'InvalidArgument',
+      message: expect.stringContaining(hostile.digest),
+    });
+    expect(await world.leftovers()).toEqual(NOTHING);
+  });
+
   test('an unknown image and a broken config leave nothing either', async () => {
     await using world = await imageWorld(registry);
     await expect(world.images.pull(`${world.proxy.host}/no/such:v1`, {})).rejects.toMatchObject({ kind: 'NotFound' });
@@ -240,9 +254,15 @@ describe('pulling an image', () => {
     const two = await world.images.pull(`${world.proxy.host}/disk/two:v1`, {});
     expect(two.layers).toHaveLength(2);
     expect((await readFile(world.content.path(layer.digest))).equals(layer.bytes)).toBe(true);
-    await world.content.remove(layer.digest);
-    await world.images.pull(`${world.proxy.host}/disk/one:v1`, {});
-    expect(await world.content.stat(layer.digest)).toMatchObject({ sizeBytes: layer.bytes.length });
+    const lose = [
+      () => world.content.remove(layer.digest),
+      () => writeFile(world.content.path(layer.digest), layer.bytes.subarray(0, 1000)),
+    ];
+    for (const loseIt of lose) {
+      await loseIt();
+      await world.images.pull(`${world.proxy.host}/disk/one:v1`, {});
+      expect((await readFile(world.content.path(layer.digest))).equals(layer.bytes)).toBe(true);
+    }
     expect(world.images.list().map((image) => image.id)).toContain(one.id);
   });
 
