@@ -1,4 +1,5 @@
 /** ContainerConfig: checked, defaulted, and turned into the container service's terms. */
+import { isUtf8 } from 'node:buffer';
 import type { ContainerConfig, ContainerMount } from '../containers/index.ts';
 import type { ContainerConfig as CriContainerConfig, Device, KeyValue, Mount } from '../generated/cri.js';
 import type { PodConfig } from '../pods/index.ts';
@@ -52,17 +53,12 @@ export function parseContainer(config: CriContainerConfig | null, pod: PodFacts,
   };
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
 /** The runtime spec is JSON, so a value that is no text can't reach the container; it may be secret and is not shown. */
 function parseVariable(field: string, { key, value }: KeyValue): { key: string; value: string } {
   noNul(`${field}.key`, required(`${field}.key`, key));
   if (key.includes('=')) throw invalid(`${field}.key`, `${JSON.stringify(key)} has an equals sign`);
-  try {
-    return { key, value: noNul(`${field}.value`, utf8.decode(value)) };
-  } catch (error) {
-    throw error instanceof TypeError ? invalid(`${field}.value`, `the value of ${key} is not UTF-8`) : error;
-  }
+  if (!isUtf8(value)) throw invalid(`${field}.value`, `the value of ${key} is not UTF-8`);
+  return { key, value: noNul(`${field}.value`, Buffer.from(value).toString('utf8')) };
 }
 
 function parseMount(field: string, mount: Mount, pod: PodFacts): ContainerMount {
