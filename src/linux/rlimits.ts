@@ -3,10 +3,14 @@
  *
  * Node raises its own soft RLIMIT_NOFILE to the hard one before any of our code runs, and a child would inherit that: a
  * program that closes every possible descriptor then takes minutes. What the daemon was started with can't be read from
- * the kernel any more, so its launcher passes it on (`CAIRN_NOFILE_SOFT=$(ulimit -Sn)`). Without that, the parent's soft
- * limit is taken where the parent has the same hard one (a shell), else 1024, the default of the kernel and of systemd.
+ * the kernel any more, so its launcher passes it on (`CAIRN_NOFILE_SOFT=$(ulimit -Sn)`). Without that it is the soft limit
+ * of the process that started us, or, when Node (npm, say) is among our ancestors and may have raised it for all below,
+ * of the one that started that. Where this tells nothing, 1024: the default of the kernel and of systemd.
  */
+import { readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 import { bind, room } from './libc.ts';
+import { parseStat } from './pidfd.ts';
 
 export interface ResourceLimit {
   readonly soft: bigint;
@@ -62,7 +66,7 @@ export function startingFileLimit(): ResourceLimit {
   fileLimit ??= chooseFileLimit({
     current: getLimit(0, 'RLIMIT_NOFILE'),
     passedOn: process.env['CAIRN_NOFILE_SOFT'],
-    parent: parentFileLimit(),
+    ancestors: readAncestors(),
   });
   return fileLimit;
 }
@@ -72,26 +76,49 @@ export function setStartingFileLimit(limit: ResourceLimit): void {
   fileLimit = limit;
 }
 
-/** The rule above, as a function of what is known. */
+export interface Ancestor {
+  readonly isNode: boolean;
+  readonly limit: ResourceLimit;
+}
+
+/** The rule above, as a function of what is known; the nearest ancestor first. */
 export function chooseFileLimit(known: {
   readonly current: ResourceLimit;
   readonly passedOn: string | undefined;
-  readonly parent: ResourceLimit | undefined;
+  readonly ancestors: readonly Ancestor[];
 }): ResourceLimit {
   const { hard } = known.current;
   const within = (soft: bigint) => ({ soft: soft < hard ? soft : hard, hard });
   if (known.passedOn === 'unlimited') return within(RLIM_INFINITY);
   if (known.passedOn !== undefined && /^\d{1,19}$/.test(known.passedOn)) return within(BigInt(known.passedOn));
-  if (known.parent?.hard === hard) return within(known.parent.soft);
-  return within(DEFAULT_SOFT);
+  let found: bigint | undefined;
+  for (const { isNode, limit } of known.ancestors) {
+    // Another hard limit: we come from another world (a login, a service), whose soft one says nothing.
+    if (limit.hard !== hard) break;
+    if (isNode) {
+      found = undefined;
+      continue;
+    }
+    found ??= limit.soft;
+    // Below the hard limit, so nobody above has raised it.
+    if (limit.soft < hard) break;
+  }
+  return within(found ?? DEFAULT_SOFT);
 }
 
-/** PID 1 raises its own soft limit, so it tells nothing about its children's. */
-function parentFileLimit(): ResourceLimit | undefined {
-  if (process.ppid === 1) return undefined;
+/** Up to PID 1, which raises its own limit (systemd does) and so tells nothing. */
+function readAncestors(): Ancestor[] {
+  const ancestors: Ancestor[] = [];
   try {
-    return getLimit(process.ppid, 'RLIMIT_NOFILE');
+    for (let pid = process.ppid; pid > 1 && ancestors.length < ANCESTORS_MAX; ) {
+      const isNode = basename(readlinkSync(`/proc/${pid}/exe`)) === 'node';
+      ancestors.push({ isNode, limit: getLimit(pid, 'RLIMIT_NOFILE') });
+      pid = parseStat(readFileSync(`/proc/${pid}/stat`, 'latin1')).parentPid;
+    }
   } catch {
-    return undefined;
+    // One has ended, or is not ours to ask: what is known so far counts.
   }
+  return ancestors;
 }
+
+const ANCESTORS_MAX = 64;

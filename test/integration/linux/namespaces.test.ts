@@ -8,7 +8,7 @@ import { createNamespaces, isMountPoint, lockFile, removeNamespace, runProcess }
 let directory: string;
 const pin = (name: string) => join(directory, name);
 const all = () => ({ network: pin('net'), ipc: pin('ipc'), uts: pin('uts') });
-const ours = () => ['net', 'ipc', 'uts'].map((kind) => readlinkSync(`/proc/self/ns/${kind}`));
+const ours = (of = '/proc/self/ns') => ['net', 'ipc', 'uts'].map((kind) => readlinkSync(join(of, kind)));
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'cairn-ns-'));
@@ -40,6 +40,10 @@ describe('namespaces', () => {
       sysctls: { 'net.ipv4.ip_unprivileged_port_start': '80', 'net/core/somaxconn': '77', 'kernel.shmmni': '99' },
     });
     expect([...ours(), hostname()]).toEqual(before);
+    // The worker too: what it stayed in would live as long as the thread.
+    for (const thread of readdirSync('/proc/self/task')) {
+      expect(ours(`/proc/self/task/${thread}/ns`)).toEqual(before.slice(0, 3));
+    }
     const script =
       'hostname; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/core/somaxconn /proc/sys/kernel/shmmni';
     expect((await inside(script)).split('\n')).toEqual(['cairn-pod', '80', '77', '99']);

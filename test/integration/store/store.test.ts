@@ -1,13 +1,17 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { silentLogger } from '../../../src/base/log.ts';
 import { openStore, type SqlValue, type Store } from '../../../src/store/index.ts';
+
+const WRITER = new URL('../../fixtures/store-writer.ts', import.meta.url);
 
 let directory: string;
 let path: string;
@@ -239,15 +243,34 @@ describe('the log', () => {
     expect(podIds(store)).toHaveLength(202);
   });
 
+  test('a transaction that comes while the log is restarted waits, without blocking, and then runs', async () => {
+    const fixture = fileURLToPath(new URL('../../fixtures/store-held.ts', import.meta.url));
+    const result = await promisify(execFile)(process.execPath, [fixture, path], {
+      env: { ...process.env, CAIRN_FAILPOINTS: 'store.checkpoint.restart=delay:300' },
+    });
+    const { sawTheLastOne, after, blockedMs } = JSON.parse(result.stdout);
+    expect({ sawTheLastOne, after }).toEqual({ sawTheLastOne: true, after: true });
+    expect(blockedMs).toBeLessThan(150);
+  });
+
+  test('a kill while the log is restarted loses nothing', async () => {
+    const writer = spawn(process.execPath, [fileURLToPath(WRITER), path], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, CAIRN_FAILPOINTS: 'store.checkpoint.restart=crash' },
+    });
+    let acknowledged = 0;
+    for await (const chunk of writer.stdout) acknowledged = Number(String(chunk).trim().split('\n').at(-1));
+    if (writer.exitCode === null && writer.signalCode === null) await once(writer, 'exit');
+    expect(writer.signalCode).toBe('SIGKILL');
+    await using store = await open();
+    expect(store.get('SELECT count(*) AS n FROM pods')?.['n']).toBe(acknowledged);
+  });
+
   test('an acknowledged commit is there after a kill -9', async () => {
     for (let round = 0; round < 3; round++) {
-      const writer = spawn(
-        process.execPath,
-        [new URL('../../fixtures/store-writer.ts', import.meta.url).pathname, path],
-        {
-          stdio: ['ignore', 'pipe', 'inherit'],
-        },
-      );
+      const writer = spawn(process.execPath, [fileURLToPath(WRITER), path], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
       const stopAt = 1 + round * 150;
       let acknowledged = 0;
       for await (const chunk of writer.stdout) {

@@ -58,24 +58,39 @@ describe('the common directory of layers', () => {
 });
 
 describe('the descriptor limit of children', () => {
-  const current = { soft: 524288n, hard: 524288n };
-  const choose = (passedOn?: string, parent?: { soft: bigint; hard: bigint }) =>
-    chooseFileLimit({ current, passedOn, parent });
+  const hard = 524288n;
+  const current = { soft: hard, hard };
+  const process = (soft: bigint, isNode = false, itsHard = hard) => ({ isNode, limit: { soft, hard: itsHard } });
+  const choose = (passedOn: string | undefined, ...ancestors: ReturnType<typeof process>[]) =>
+    chooseFileLimit({ current, passedOn, ancestors });
 
   test('is what the launcher passed on, within the hard limit', () => {
-    expect(choose('4096', { soft: 1n, hard: 524288n })).toEqual({ soft: 4096n, hard: 524288n });
-    expect(choose('unlimited').soft).toBe(524288n);
-    expect(choose('99999999999').soft).toBe(524288n);
-    expect(
-      chooseFileLimit({ current: { soft: 5n, hard: RLIM_INFINITY }, passedOn: 'unlimited', parent: undefined }).soft,
-    ).toBe(RLIM_INFINITY);
+    expect(choose('4096', process(1n))).toEqual({ soft: 4096n, hard });
+    expect(choose('unlimited').soft).toBe(hard);
+    expect(choose('99999999999').soft).toBe(hard);
+    const unlimited = { soft: 5n, hard: RLIM_INFINITY };
+    expect(chooseFileLimit({ current: unlimited, passedOn: 'unlimited', ancestors: [] }).soft).toBe(RLIM_INFINITY);
   });
 
-  test("else the parent's where it has the same hard one, else 1024", () => {
-    expect(choose(undefined, { soft: 2048n, hard: 524288n }).soft).toBe(2048n);
-    expect(choose('nonsense', { soft: 2048n, hard: 99n }).soft).toBe(1024n);
-    expect(choose().soft).toBe(1024n);
-    expect(chooseFileLimit({ current: { soft: 512n, hard: 512n }, passedOn: undefined, parent: undefined }).soft).toBe(
+  test.each([
+    ['of the shell that started us', [process(2048n)], 2048n],
+    ['of a shell that has all there is, below a login that has less', [process(hard), process(1024n)], hard],
+    [
+      'of the shell above npm, which raised it for the shell between',
+      [process(hard), process(hard, true), process(4000n)],
+      4000n,
+    ],
+    ['set by a shell below npm', [process(300n), process(hard, true), process(4000n)], 300n],
+    ['1024 below another hard limit', [process(2048n, false, 99n)], 1024n],
+    ['1024 when only Node is above', [process(hard, true), process(hard, true)], 1024n],
+    ['1024 when nothing is known', [], 1024n],
+  ])('else is the one %s', (_, ancestors, expected) => {
+    expect(choose(undefined, ...ancestors).soft).toBe(expected);
+    expect(choose('nonsense', ...ancestors).soft).toBe(expected);
+  });
+
+  test('is never above the hard limit', () => {
+    expect(chooseFileLimit({ current: { soft: 512n, hard: 512n }, passedOn: undefined, ancestors: [] }).soft).toBe(
       512n,
     );
   });
