@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 run_packages='runc conmon containernetworking-plugins iptables catatonit iproute2 libatomic1 ca-certificates'
-test_packages='docker-registry openssl apache2-utils zstd tar xz-utils attr'
+test_packages='docker-registry openssl perl-base zstd tar xz-utils attr'
 
 fail() {
   echo "setup: $*" >&2

@@ -20,13 +20,16 @@ async function builtAt(): Promise<number> {
   return (await stat(`${DIST}/.built`).catch(() => undefined))?.mtimeMs ?? 0;
 }
 
-/** Finds the real place of the program behind symbolic links, then the nearest Node that npm installed. */
+/**
+ * Finds the real place of the program behind symbolic links, then the nearest Node that npm installed. Node raises the
+ * soft limit of open files before any code of ours runs; containers are to get the one that was there before.
+ */
 const launcher = (program: string) => `#!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
 for node in "$here/../node_modules/.bin/node" "$here/../../.bin/node" node; do
   command -v "$node" >/dev/null 2>&1 && break
 done
-exec "$node" --disable-warning=ExperimentalWarning "$here/${program}.js" "$@"
+CAIRN_NOFILE_SOFT=$(ulimit -Sn) exec "$node" --disable-warning=ExperimentalWarning "$here/${program}.js" "$@"
 `;
 
 async function bundle(): Promise<void> {
@@ -37,7 +40,7 @@ async function bundle(): Promise<void> {
     entryPoints: [...PROGRAMS.map((program) => `src/${program}.ts`), ...workers],
     outdir: DIST,
     entryNames: '[name]',
-    chunkNames: 'chunk-[name]-[hash]',
+    chunkNames: '[name]-[hash]',
     bundle: true,
     splitting: true,
     format: 'esm',

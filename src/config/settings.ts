@@ -78,8 +78,8 @@ export const declaration = {
     ),
   }),
   containers: section('Containers.', {
-    defaultRuntime: text('The runtime handler of pods that ask for none.', 'runc'),
     conmon: program('The container monitor.', 'conmon'),
+    defaultRuntime: text('The runtime handler of pods that ask for none.', 'runc'),
     rlimits: texts("Resource limits NAME=SOFT:HARD, such as nofile=1024:524288. Those not named are cairnd's own.", []),
     logSizeBytesMax: integer("Size at which a container's log is cut off. 0: never.", 0, 2 ** 50, 0),
   }),

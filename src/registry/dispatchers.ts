@@ -59,7 +59,8 @@ async function make(
   connectTimeoutMs: number,
   environment: NodeJS.ProcessEnv,
 ): Promise<Dispatcher> {
-  const { Agent, ProxyAgent } = await import('undici');
+  // By its default export: a bundle has no other for a CommonJS package.
+  const { Agent, ProxyAgent } = (await import('undici')).default;
   const secure = url.protocol === 'https:';
   const connect = {
     timeout: connectTimeoutMs,

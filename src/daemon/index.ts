@@ -1,0 +1,56 @@
+/**
+ * The daemon's life: lock its directories, open the modules, bring rows and world together, serve, and on SIGTERM or
+ * SIGINT finish the requests that run and leave. Containers stay as they are.
+ *
+ * Exit codes: 0 after a signal, 1 when it could not start or met a bug, 2 for a bad configuration.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../base/log.ts';
+import { VERSION } from '../base/version.ts';
+import { type Config, socketPath } from '../config/index.ts';
+import { lockFile } from '../linux/index.ts';
+import { createGrpcServer } from '../rpc/index.ts';
+import { serveMetrics } from './metrics-server.ts';
+import { openModules, reconcile } from './modules.ts';
+import { readRuntimes } from './runtime-info.ts';
+import { createServices } from './services.ts';
+
+export { createLogger } from './logger.ts';
+
+/** Root and state hold other people's data: root alone may look inside. */
+const DIRECTORY_MODE = 0o711;
+
+/** Runs until a signal says otherwise. */
+export async function runDaemon(config: Config, configFile: string, log: Logger): Promise<void> {
+  const startedAt = performance.now();
+  await using stack = new AsyncDisposableStack();
+  for (const directory of [config.root, config.state]) {
+    await mkdir(directory, { recursive: true, mode: DIRECTORY_MODE });
+    stack.use(lockFile(join(directory, 'lock')));
+  }
+  const leave = leaveSignal(log);
+  const modules = stack.use(await openModules(config, log));
+  await reconcile(modules);
+  const metricsServer =
+    config.metricsAddress === '' ? undefined : stack.use(await serveMetrics(config.metricsAddress, log));
+  const listen = `unix://${socketPath(config)}`;
+  const metricsAddress = metricsServer?.address ?? '';
+  const runtimes = await readRuntimes(modules.runtimes.values(), log);
+  const services = await createServices({ modules, config, configFile, runtimes, listen, metricsAddress });
+  stack.use(await createGrpcServer({ listen, services, log }));
+  const startMs = Math.round(performance.now() - startedAt);
+  log.info({ version: VERSION, listen, root: config.root, state: config.state, startMs }, 'cairnd is ready');
+  await leave;
+}
+
+function leaveSignal(log: Logger): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => {
+        log.info({ signal }, 'leaving: running requests may finish, containers stay');
+        resolve();
+      });
+    }
+  });
+}

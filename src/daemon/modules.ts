@@ -1,0 +1,117 @@
+/**
+ * The modules of the daemon, made bottom up; each gets what it needs and nothing else. They are taken apart in reverse
+ * order. Then the start: rows and world are brought together, again bottom up, before the first request is answered.
+ */
+import { join } from 'node:path';
+import { CairnError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { VERSION } from '../base/version.ts';
+import type { Config } from '../config/index.ts';
+import { type ContainerService, createContainerService, readHostFacts } from '../containers/index.ts';
+import { type ContentStore, openContentStore } from '../content/index.ts';
+import { createImageService, type ImageService } from '../images/index.ts';
+import { createNetworkService, type NetworkService } from '../network/index.ts';
+import { createPodService, type PodMembers, type PodService } from '../pods/index.ts';
+import { createRegistryClient } from '../registry/index.ts';
+import { openSnapshotter, type Snapshotter } from '../snapshotter/index.ts';
+import { openStore, type Store } from '../store/index.ts';
+import { createTaskService, type RuntimeHandler, type TaskService } from '../task/index.ts';
+import { findProgram } from './find-program.ts';
+import { containerRlimits } from './rlimits.ts';
+
+export interface Modules extends AsyncDisposable {
+  readonly store: Store;
+  readonly content: ContentStore;
+  readonly snapshotter: Snapshotter;
+  readonly images: ImageService;
+  readonly task: TaskService;
+  readonly network: NetworkService;
+  readonly pods: PodService;
+  readonly containers: ContainerService;
+  readonly runtimes: ReadonlyMap<string, RuntimeHandler>;
+}
+
+/** Opens everything. What fails half-way takes apart what was made. */
+export async function openModules(config: Config, log: Logger): Promise<Modules> {
+  await using stack = new AsyncDisposableStack();
+  const { root: rootDirectory, state: stateDirectory } = config;
+  const runtimes = runtimeHandlers(config);
+  const { defaultRuntime, logSizeBytesMax } = config.containers;
+  if (!runtimes.has(defaultRuntime)) {
+    const known = [...runtimes.keys()].join(', ');
+    throw new CairnError('InvalidArgument', `containers.default_runtime: ${defaultRuntime} is none of ${known}`);
+  }
+
+  const host = readHostFacts();
+  const store = stack.use(await openStore({ path: join(rootDirectory, 'cairn.db'), log }));
+  const content = stack.use(await openContentStore({ rootDirectory, log }));
+  const snapshotter = stack.use(await openSnapshotter({ rootDirectory, store, log }));
+  const registry = stack.use(
+    createRegistryClient({
+      configPath: config.registry.configPath,
+      ...(config.registry.dockerConfig && { dockerConfigPath: config.registry.dockerConfig }),
+      userAgent: `cairn/${VERSION}`,
+      log,
+    }),
+  );
+  const images: ImageService = stack.use(
+    await createImageService({
+      ...{ rootDirectory, store, content, snapshotter, registry, log },
+      inUse: (imageId) => containers.list().find((container) => container.imageId === imageId)?.id,
+      pinnedImages: config.images.pinned,
+      downloadsMax: config.images.downloadsMax,
+      unpacksMax: config.images.unpacksMax,
+    }),
+  );
+  const task = stack.use(
+    await createTaskService({ stateDirectory, conmonPath: findProgram(config.containers.conmon), log }),
+  );
+  const { confDir, binDirs, embedded, bridge, subnet, subnet6 } = config.network;
+  const network = stack.use(
+    await createNetworkService({
+      ...{ rootDirectory, confDir, binDirs, log },
+      ...(embedded && { embedded: { name: bridge, bridge, subnet, subnet6 } }),
+    }),
+  );
+  const pods: PodService = stack.use(
+    createPodService({
+      ...{ store, network, task, log, stateDirectory, runtimes, defaultRuntime },
+      netnsDirectory: config.network.netnsDir,
+      logsDirectory: join(rootDirectory, 'logs'),
+      defaultCgroupParent: config.sandbox.cgroupParent,
+      sandbox: {
+        catatonitPath: findProgram(config.sandbox.catatonit),
+        ...(config.sandbox.image && { image: { name: config.sandbox.image, images, snapshotter } }),
+      },
+      members: () => containers,
+      oomScoreAdjMin: host.oomScoreAdjMin,
+    }),
+  );
+  const containers: ContainerService & PodMembers = stack.use(
+    createContainerService({
+      ...{ store, pods, images, snapshotter, task, log, stateDirectory, runtimes, defaultRuntime, host },
+      rlimits: containerRlimits(config.containers.rlimits),
+      ...(logSizeBytesMax > 0 && { logSizeBytesMax }),
+    }),
+  );
+
+  const owned = stack.move();
+  const modules = { store, content, snapshotter, images, task, network, pods, containers, runtimes };
+  return { ...modules, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Moves every object to the state that is true. The only recovery there is: after a crash, a reboot, an upgrade. */
+export async function reconcile({ snapshotter, images, pods, containers }: Modules): Promise<void> {
+  await snapshotter.reconcile();
+  await images.reconcile();
+  await pods.reconcile();
+  await containers.reconcile();
+}
+
+function runtimeHandlers({ runtimes, state }: Config): ReadonlyMap<string, RuntimeHandler> {
+  const handlers = Object.entries(runtimes).map(([name, { path }]): [string, RuntimeHandler] => [
+    name,
+    { name, path: findProgram(path), rootDirectory: join(state, 'runtimes', name) },
+  ]);
+  return new Map(handlers);
+}
