@@ -63,6 +63,7 @@ export async function startConmon(options: ConmonOptions): Promise<Monitor> {
   const answer = new Socket({ fd: sync.readEnd, readable: true, writable: false });
   try {
     try {
+      await failpoint('task.create.place');
       await options.place(child.pid);
       await failpoint('task.create.conmon');
       letGo(start.writeEnd);

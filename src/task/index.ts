@@ -54,24 +54,31 @@ export interface ExecResult {
 export interface TaskService extends AsyncDisposable {
   /** conmon and `runc create`. On failure (message: the runtime's own words) nothing is left behind. */
   create(spec: TaskSpec, signal?: AbortSignal): Promise<RunningTask>;
-  /** `runc start`: the container's command runs when it returns. */
+  /** `runc start`: the container's command runs when it returns. On failure the task is undone, as by `delete`. */
   start(spec: TaskSpec): Promise<void>;
-  /** Takes up a task again after a restart: running, ended (exit file), or undefined when nothing was ever made. */
+  /**
+   * Takes up a task again after a restart: running, ended (exit file), or undefined when nothing was ever made. One whose
+   * command never ran, because the daemon died before, is undone and is undefined too. A command of an exec is killed.
+   */
   recover(spec: TaskSpec): Promise<{ readonly running?: RunningTask; readonly exit?: TaskExit } | undefined>;
-  /** Resolves at the task's end; at once when it has ended. */
+  /** Resolves at the task's end; at once when it has ended. Rejects with Cancelled when the service is disposed first. */
   wait(id: string): Promise<TaskExit>;
-  /** Sends a signal to the init process, or with `all` to every process of its cgroup. No error when it has ended. */
+  /**
+   * Sends a signal to the init process, or with `all` to every process of its cgroup (also after the end of init; SIGKILL
+   * then returns when none is left). No error when the task has ended or is unknown.
+   */
   kill(id: string, signal: number, options?: { all?: boolean }): Promise<void>;
   /**
-   * Runs a command to its end. `timeoutMs` 0: no limit; beyond it the command and all its descendants are killed and the
-   * call throws DeadlineExceeded. Output is bounded by `outputBytesMax` in each stream, then truncated.
+   * Runs a command to its end; what it leaves in the background lives on in the container. `timeoutMs` 0: no limit;
+   * beyond it the command and all its descendants are killed and the call throws DeadlineExceeded. Output is bounded by
+   * `outputBytesMax` in each stream, then truncated.
    */
   exec(
     id: string,
     process: object,
     options: { timeoutMs: number; outputBytesMax: number; signal?: AbortSignal },
   ): Promise<ExecResult>;
-  /** The log was renamed: conmon opens the path anew. */
+  /** The log was renamed: conmon opens the path anew. Without a rename nothing happens. */
   reopenLog(id: string): Promise<void>;
   /** Removes what the runtime, conmon and the cgroups still hold. Kills if it still runs. Safe to repeat. */
   delete(spec: TaskSpec): Promise<void>;

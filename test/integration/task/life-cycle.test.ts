@@ -170,7 +170,8 @@ describe('the life of a task', () => {
   });
 
   test('a container whose monitor is killed is killed, and its exit says why', async () => {
-    const spec = await host.run(['sh', '-c', 'sleep 1000 & sleep 1000']);
+    const spec = await host.run(['sh', '-c', 'sleep 1000 & sleep 1000'], { pidNamespace: false });
+    await sleep(50);
     const { running } = (await host.tasks.recover(spec)) ?? {};
     process.kill(running?.monitorPid ?? 0, 'SIGKILL');
     const exit = await host.tasks.wait(spec.id);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TaskSpec } from '../../../src/task/index.ts';
-import { makeTaskHost, type TaskHost } from '../../fixtures/task-host.ts';
+import { makeTaskHost, processesNaming, type TaskHost } from '../../fixtures/task-host.ts';
 
 const DAEMON = new URL('../../fixtures/task-daemon.ts', import.meta.url).pathname;
 
@@ -23,8 +23,8 @@ describe('after a restart of the daemon', () => {
   });
 
   /** Runs another daemon that makes the task and dies of SIGKILL, at a failpoint or when it has started it. */
-  async function madeByDeadDaemon(spec: TaskSpec, failpoint?: string): Promise<void> {
-    const child = spawn(process.execPath, [DAEMON, join(host.directory, 'state'), JSON.stringify(spec)], {
+  async function madeByDeadDaemon(spec: TaskSpec, failpoint?: string, exec: readonly string[] = []): Promise<void> {
+    const child = spawn(process.execPath, [DAEMON, join(host.directory, 'state'), JSON.stringify(spec), ...exec], {
       env: { ...process.env, NODE_OPTIONS: '', ...(failpoint && { CAIRN_FAILPOINTS: `${failpoint}=crash` }) },
       stdio: ['ignore', 'ignore', 'inherit'],
     });
@@ -65,19 +65,27 @@ describe('after a restart of the daemon', () => {
     await tasks.delete(spec);
   });
 
-  test.each(['task.create.spawn', 'task.create.conmon', 'task.create.record', 'task.start'])(
-    'a creation that was cut off at %s is undone: it never was',
-    async (failpoint) => {
-      const spec = await host.prepare(['sleep', '1000']);
-      await madeByDeadDaemon(spec, failpoint);
-      expect(await host.tasks.recover(spec)).toBeUndefined();
-      expect(await host.leftovers()).toEqual([]);
-      // It can be made now.
-      await host.tasks.create(spec);
-      await host.tasks.start(spec);
-      await host.tasks.delete(spec);
-    },
-  );
+  // Without its daemon conmon goes on: it is met in the middle of the creation, and after it.
+  test.each([
+    ['task.create.spawn', 0],
+    ['task.create.place', 0],
+    ['task.create.place', 20],
+    ['task.create.place', 25],
+    ['task.create.conmon', 0],
+    ['task.create.conmon', 200],
+    ['task.create.record', 0],
+    ['task.start', 0],
+  ])('a creation that was cut off at %s, %d ms ago, is undone: it never was', async (failpoint, delayMs) => {
+    const spec = await host.prepare(['sleep', '1000']);
+    await madeByDeadDaemon(spec, failpoint);
+    await sleep(delayMs);
+    expect(await host.tasks.recover(spec)).toBeUndefined();
+    expect(await host.leftovers()).toEqual([]);
+    // It can be made now.
+    await host.tasks.create(spec);
+    await host.tasks.start(spec);
+    await host.tasks.delete(spec);
+  });
 
   test('a start whose success was not written down is known by the runtime', async () => {
     const spec = await host.prepare(['sleep', '1000']);
@@ -100,6 +108,16 @@ describe('after a restart of the daemon', () => {
       expect(await host.leftovers()).toEqual([]);
     },
   );
+
+  test('a command that was executed for a caller of the dead daemon is ended; the container is not', async () => {
+    const marker = `3${process.pid}`;
+    const spec = await host.prepare(['sleep', '1000']);
+    await madeByDeadDaemon(spec, undefined, ['sleep', marker]);
+    expect(await processesNaming(marker)).toHaveLength(1);
+    expect(await host.tasks.recover(spec)).toMatchObject({ running: { id: spec.id } });
+    expect(await processesNaming(marker)).toEqual([]);
+    await host.tasks.delete(spec);
+  });
 
   test('what is unknown is undefined, and a broken record is as none', async () => {
     const spec = await host.prepare(['sleep', '1000']);
