@@ -96,6 +96,10 @@ export function createContainerService(options: ContainerServiceOptions): Contai
   async function create(podId: string, config: ContainerConfig, signal?: AbortSignal): Promise<ContainerRecord> {
     const pod = pods.get(podId);
     if (pod.state !== 'ready') throw notReady(pod.id, pod.state);
+    if (config.security.privileged && !pod.config.privileged) {
+      const message = `a privileged container is not allowed in pod sandbox ${pod.id}, which is not privileged`;
+      throw new CairnError('InvalidArgument', message, { step: 'container.create' });
+    }
     const image = images.find(config.image);
     if (!image) {
       throw new CairnError('NotFound', `image ${config.image} is not here; pull it first`, {

@@ -3,8 +3,9 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { ContainerConfig, SecurityContext } from '../../../src/containers/index.ts';
+import { makePropagation, mount as mountHost, unmount } from '../../../src/linux/index.ts';
 import { podConfig, resources, security } from '../../fixtures/pod-configs.ts';
-import { exited, shell, started } from '../../fixtures/pod-steps.ts';
+import { exited, output, shell, started } from '../../fixtures/pod-steps.ts';
 import { PodWorld } from '../../fixtures/pod-world.ts';
 
 let world: PodWorld;
@@ -13,7 +14,7 @@ beforeAll(async () => {
   world = await PodWorld.create({
     containers: { rlimits: [{ type: 'RLIMIT_NOFILE', soft: 1234, hard: 4321 }] },
   });
-  podId = (await world.pods.run(podConfig({ logDirectory: join(world.directory, 'logs') }))).id;
+  podId = (await world.pods.run(podConfig({ privileged: true, logDirectory: join(world.directory, 'logs') }))).id;
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
@@ -92,6 +93,29 @@ describe('a container process', () => {
       'read line < /data-ro/file; echo $line; touch /data/new && echo written; touch /data-ro/x 2>/dev/null || echo kept; test -d /made && echo made';
     expect(await prints(script, { mounts })).toBe('content\nwritten\nkept\nmade');
     expect(await readFile(join(hostPath, 'new'), 'utf8')).toBe('');
+  });
+
+  test('sees what is mounted later on a host path, where that was asked for and can be had', async () => {
+    const volume = join(world.directory, 'propagated');
+    await mkdir(join(volume), { recursive: true });
+    const mount = { hostPath: volume, containerPath: '/data', readonly: false, recursiveReadonly: false };
+    const slave = { mounts: [{ ...mount, propagation: 'rslave' as const, selinuxRelabel: false }] };
+    await expect(world.containers.create(podId, shell('true', slave))).rejects.toMatchObject({
+      ...{ kind: 'FailedPrecondition', message: expect.stringMatching(/rslave.*propagated.*private/) },
+    });
+    mountHost({ source: 'tmpfs', target: volume, type: 'tmpfs' });
+    try {
+      makePropagation(volume, 'shared');
+      await mkdir(join(volume, 'later'));
+      const id = await started(world, podId, shell('while :; do sleep 1; done', slave));
+      mountHost({ source: 'tmpfs', target: join(volume, 'later'), type: 'tmpfs' });
+      await writeFile(join(volume, 'later/file'), '');
+      expect(await output(world, id, 'ls /data/later')).toBe('file');
+      await world.containers.remove(id);
+    } finally {
+      await unmount(join(volume, 'later'), { detach: true });
+      await unmount(volume, { detach: true });
+    }
   });
 
   test('has a read-only root when asked, and hidden paths as listed', async () => {

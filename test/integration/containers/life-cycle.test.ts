@@ -1,15 +1,17 @@
 /** Containers from creation to removal, on the real kernel, runc and conmon. */
 import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { containerConfig, podConfig, resources, security } from '../../fixtures/pod-configs.ts';
-import { exited, output, run, shell, started, UNTIL_TERM, until } from '../../fixtures/pod-steps.ts';
+import { exited, output, ready, run, shell, started, UNTIL_TERM, until, untilTrap } from '../../fixtures/pod-steps.ts';
 import { PodWorld, TEST_IMAGE } from '../../fixtures/pod-world.ts';
 
 let world: PodWorld;
 beforeAll(async () => {
   world = await PodWorld.create({ embeddedNetwork: true, image: { env: ['FROM_IMAGE=yes'], stopSignal: 'SIGUSR1' } });
 });
+// What a failed test leaves must not fail the others.
+afterEach(() => world.removeAll());
 afterAll(() => world[Symbol.asyncDispose]());
 
 const hostPod = async (changes = {}) => (await world.pods.run(podConfig(changes))).id;
@@ -43,6 +45,7 @@ describe('a container', () => {
     expect(await output(world, container.id, 'hostname')).toBe(name);
     expect(await output(world, container.id, 'cat /etc/hosts')).toContain(`${pod.ips[0]}\t${name}`);
 
+    await ready(world, container.id);
     await world.containers.stop(container.id, 10);
     const ended = world.containers.get(container.id);
     expect(ended).toMatchObject({ state: 'exited', exitCode: 7, reason: 'Error', pid: undefined });
@@ -108,10 +111,10 @@ describe('a container', () => {
 
   test("is stopped by the image's signal unless the caller names one, and killed when it does not listen", async () => {
     const podId = await hostPod();
-    const byImage = await started(world, podId, shell('trap "exit 5" USR1; while :; do sleep 0.05; done'));
+    const byImage = await ready(world, await started(world, podId, shell(untilTrap('trap "exit 5" USR1'))));
     await world.containers.stop(byImage, 10);
     expect(world.containers.get(byImage).exitCode).toBe(5);
-    const deaf = await started(world, podId, shell('trap "" USR1 TERM; while :; do sleep 0.05; done'));
+    const deaf = await ready(world, await started(world, podId, shell(untilTrap('trap "" USR1 TERM'))));
     const before = Date.now();
     await world.containers.stop(deaf, 1);
     expect(Date.now() - before).toBeGreaterThanOrEqual(1000);
@@ -122,7 +125,7 @@ describe('a container', () => {
 
   test('a second stop with less patience does not wait for the first', async () => {
     const podId = await hostPod();
-    const id = await started(world, podId, shell('trap "" USR1; while :; do sleep 0.05; done'));
+    const id = await started(world, podId, shell(untilTrap('trap "" USR1')));
     const patient = world.containers.stop(id, 60);
     await world.containers.stop(id, 0);
     await patient;
@@ -147,8 +150,8 @@ describe('a container', () => {
 
   test('has its log reopened after a rotation', async () => {
     const podId = await hostPod({ logDirectory: join(world.directory, 'logs/rotated') });
-    const script = 'echo first; trap "echo second" USR1; while :; do sleep 0.05; done';
-    const id = await started(world, podId, shell(script, { logPath: '0.log' }));
+    const script = untilTrap('echo first; trap "echo second" USR1');
+    const id = await ready(world, await started(world, podId, shell(script, { logPath: '0.log' })));
     const { logPath } = world.containers.get(id);
     await until('the first line', async () => (await readFile(logPath, 'utf8')).includes('first'));
     await rename(logPath, `${logPath}.1`);
@@ -196,6 +199,7 @@ describe('what a container can not do', () => {
     ['no command', { command: [] }, 'InvalidArgument'],
     ['an unknown user', { security: { ...security, runAsUsername: 'ghost' } }, 'InvalidArgument'],
     ['an unknown capability', { security: { ...security, addCapabilities: ['FLY'] } }, 'InvalidArgument'],
+    ['privileges that its pod has not', { security: { ...security, privileged: true } }, 'InvalidArgument'],
     ['a log outside', { logPath: '../../etc/x' }, 'InvalidArgument'],
     [
       'a device that is none',

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { removeNamespace } from '../../../src/linux/index.ts';
 import { podConfig, security } from '../../fixtures/pod-configs.ts';
-import { exited, output, shell, started, UNTIL_TERM, until } from '../../fixtures/pod-steps.ts';
+import { exited, output, ready, shell, started, UNTIL_TERM, until } from '../../fixtures/pod-steps.ts';
 import { PodWorld } from '../../fixtures/pod-world.ts';
 
 const OWN = { network: 'pod', pid: 'container', ipc: 'pod' } as const;
@@ -52,6 +52,7 @@ describe('after a restart of the daemon', () => {
     expect(world.containers.get(ends)).toMatchObject({ state: 'exited', exitCode: 23, reason: 'Error' });
     expect(world.containers.get(killed)).toMatchObject({ state: 'exited', exitCode: 137 });
     await world.containers.start(created);
+    await ready(world, lives);
     await world.containers.stop(lives, 10);
     expect(world.containers.get(lives)).toMatchObject({ state: 'exited', exitCode: 7 });
     await world.task.kill(pod.id, 9);

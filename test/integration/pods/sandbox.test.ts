@@ -2,15 +2,17 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { podConfig, security } from '../../fixtures/pod-configs.ts';
-import { exited, output, shell, started, UNTIL_TERM, until } from '../../fixtures/pod-steps.ts';
+import { exited, output, ready, shell, started, UNTIL_TERM, until } from '../../fixtures/pod-steps.ts';
 import { PodWorld } from '../../fixtures/pod-world.ts';
 
 let world: PodWorld;
 beforeAll(async () => {
   world = await PodWorld.create({ embeddedNetwork: true });
 });
+// What a failed test leaves must not fail the others.
+afterEach(() => world.removeAll());
 afterAll(() => world[Symbol.asyncDispose]());
 
 const OWN = { network: 'pod', pid: 'container', ipc: 'pod' } as const;
@@ -104,6 +106,7 @@ describe('a sandbox that shares one PID namespace', () => {
     const sleepers =
       'for pid in /proc/[0-9]*; do while read -r -d "" word 2>/dev/null; do :; done; cat $pid/cmdline; echo; done';
     await until('the sleeper runs', async () => (await output(world, other, sleepers)).includes('4711'));
+    await ready(world, id);
     await world.containers.stop(id, 10);
     expect(world.containers.get(id).exitCode).toBe(7);
     await until('the sleeper is gone', async () => !(await output(world, other, sleepers)).includes('4711'));
@@ -156,9 +159,18 @@ describe('a sandbox that can not be made leaves nothing', () => {
     const signal = AbortSignal.timeout(delayMs);
     const result = await world.pods.run(podConfig({ namespaces: SHARED }), signal).catch((error: unknown) => error);
     if (result instanceof Error) expect(result).toMatchObject({ kind: 'DeadlineExceeded' });
-    for (const { id } of world.pods.list()) await world.pods.remove(id);
+    await world.removeAll();
     expect(await world.leftovers()).toEqual([]);
   });
+});
+
+test('the init process comes from the configured image, and that is given back as well', async () => {
+  await using other = await PodWorld.create({ sandboxImage: true, image: { entrypoint: ['/bin/sleep', '1000'] } });
+  const pod = await other.pods.run(podConfig({ namespaces: { network: 'node', pid: 'pod', ipc: 'pod' } }));
+  const id = await started(other, pod.id, shell(UNTIL_TERM, inPodPid));
+  expect(await output(other, id, 'cat /proc/1/comm')).toBe('sleep');
+  await other.pods.remove(pod.id);
+  expect(await other.leftovers()).toEqual([]);
 });
 
 test('without a network configuration a pod is refused with the reason that the kubelet knows', async () => {
