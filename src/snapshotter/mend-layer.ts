@@ -36,6 +36,11 @@ export function needsMending(notes: LayerNotes, hasLower: boolean): boolean {
   return notes.implied.length > 0 || notes.links.length > 0 || notes.rootIsOpaque;
 }
 
+/** True when the layer is whole but for an entry for its root. */
+export function lacksOnlyRoot({ implied, links, rootIsOpaque }: LayerNotes): boolean {
+  return implied.length === 1 && implied[0] === LAYER_ROOT && links.length === 0 && !rootIsOpaque;
+}
+
 export function mendLayer(request: MendRequest): void {
   const { directory, lower, notes, scratch } = request;
   if (lower.length === 0) {

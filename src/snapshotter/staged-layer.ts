@@ -6,7 +6,8 @@ import { series, timed } from '../base/metrics.ts';
 import type { SnapshotContext } from './context.ts';
 import type { StagingDirectory } from './directories.ts';
 import type { LayerSource, SnapshotInfo, StagedLayer, Usage } from './index.ts';
-import { needsMending } from './mend-layer.ts';
+import { copyRootOf } from './init-layer.ts';
+import { lacksOnlyRoot, needsMending } from './mend-layer.ts';
 import { findSnapshot, infoOf, type SnapshotRow } from './rows.ts';
 import type { StageResult } from './stage-layer.ts';
 
@@ -88,6 +89,11 @@ export async function commitLayer(
 async function mend(context: SnapshotContext, layer: UnpackedLayer, parent: SnapshotRow | undefined): Promise<Usage> {
   const { directory, notes, usage } = layer;
   if (!needsMending(notes, parent !== undefined)) return usage;
+  if (parent !== undefined && lacksOnlyRoot(notes)) {
+    // The usual case, in a few system calls: every committed snapshot has a root that was settled before.
+    copyRootOf(context.directories.fs(parent.id), directory.fs);
+    return usage;
+  }
   await failpoint('snapshotter.mend');
   try {
     const lower = context.lowerOf(parent);
