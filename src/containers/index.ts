@@ -103,6 +103,8 @@ export interface Container {
   readonly message: string;
   /** Absolute; empty without logs. */
   readonly logPath: string;
+  /** The signal in effect: the caller's, else the image's, else SIGTERM. */
+  readonly stopSignal: number;
   readonly pid: number | undefined;
 }
 

@@ -23,12 +23,15 @@ export function nodeHandlers(context: CriContext): Handlers<typeof RuntimeServic
       const { ready, reason, message } = network.status();
       const runtimeReady = { type: 'RuntimeReady', status: true, reason: '', message: '' };
       const networkReady = { type: 'NetworkReady', status: ready, reason, message };
-      const defaults = runtimeHandlers
-        .filter(({ name }) => name === defaultRuntime)
-        .map((one) => ({ ...one, name: '' }));
+      // Whatever the runtime could do, user namespaces are refused at this door (parse-namespaces.ts).
+      const handlers = runtimeHandlers.map(({ name, features }) => ({
+        name,
+        features: { ...features, userNamespaces: false },
+      }));
+      const defaults = handlers.filter(({ name }) => name === defaultRuntime).map((one) => ({ ...one, name: '' }));
       return {
         status: { conditions: [runtimeReady, networkReady] },
-        runtimeHandlers: [...defaults, ...runtimeHandlers],
+        runtimeHandlers: [...defaults, ...handlers],
         features: { supplementalGroupsPolicy: false, userNamespacesHostNetwork: false, mountOptions: false },
         info: verbose ? { config: json(config), network: json(network.status()) } : {},
       };

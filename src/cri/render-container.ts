@@ -66,7 +66,7 @@ export function renderContainerStatus(
     logPath: container.logPath,
     mounts: config.mounts.map(renderMount),
     resources: { linux: renderResources(config.resources) },
-    stopSignal: criSignal(config.stopSignal) as Signal,
+    stopSignal: criSignal(container.stopSignal) as Signal,
   };
 }
 

@@ -50,6 +50,6 @@ export function linuxSignal(field: string, criSignal: number): number | undefine
 }
 
 /** The first of CRI's numbers for a signal of Linux; 0 for one that CRI has no number for. */
-export function criSignal(linux: number | undefined): number {
-  return linux === undefined ? 0 : Math.max(LINUX_BY_CRI.indexOf(linux), 0);
+export function criSignal(linux: number): number {
+  return Math.max(LINUX_BY_CRI.indexOf(linux), 0);
 }

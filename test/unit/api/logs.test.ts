@@ -101,7 +101,7 @@ describe('a log file', () => {
     await sleep(150);
     await appendFile(path, 'b\n');
     await rename(path, `${path}.1`);
-    await appendFile(`${path}.1`, 'c\n');
+    await appendFile(`${path}.1`, 'c');
     await writeFile(path, 'd\ne');
     await sleep(250);
     await appendFile(path, 'f\n');
