@@ -15,6 +15,8 @@ export interface PodFiles {
   readonly shm: string;
 }
 
+/** A DNS label. */
+const HOSTNAME_LENGTH_MAX = 63;
 /** What POSIX shared memory gets where the kubelet mounts nothing else: Docker's and containerd's size. */
 const SHM_BYTES = 64 << 20;
 
@@ -27,10 +29,14 @@ export function podFiles(directory: string): PodFiles {
   };
 }
 
-/** The name that the pod's processes see. A pod on the host's network has the host's UTS namespace, and so its name. */
+/**
+ * The name that the pod's processes see. A pod on the host's network has the host's UTS namespace, and so its name. The pod's
+ * own name may be longer than a host name can be: it is cut as the kubelet cuts it.
+ */
 export function podHostname(config: PodConfig, hostName = hostHostname()): string {
   if (config.hostname !== '') return config.hostname;
-  return config.namespaces.network === 'node' ? hostName : config.metadata.name;
+  if (config.namespaces.network === 'node') return hostName;
+  return config.metadata.name.slice(0, HOSTNAME_LENGTH_MAX).replace(/[-.]+$/, '');
 }
 
 /** Host name and resolver configuration, and the shared memory of a pod with an IPC namespace of its own. */
