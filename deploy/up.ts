@@ -16,6 +16,7 @@ const ROOT = process.env['CAIRN_ROOT'] ?? '/var/lib/cairn';
 const SOCKET = join(STATE, 'cairn.sock');
 const LOG_FILE = join(STATE, 'cairnd.log');
 const PID_FILE = join(STATE, 'cairnd.pid');
+const ENVIRONMENT = { ...process.env, CAIRN_ROOT: ROOT, CAIRN_STATE: STATE, CAIRN_NETWORK_EMBEDDED: 'true' };
 const POD = 'hello';
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 30_000;
@@ -57,7 +58,7 @@ async function startDaemon(): Promise<void> {
   const child = spawn('dist/cairnd', [], {
     detached: true,
     stdio: ['ignore', log, log],
-    env: { ...process.env, CAIRN_ROOT: ROOT, CAIRN_STATE: STATE, CAIRN_NETWORK_EMBEDDED: 'true' },
+    env: ENVIRONMENT,
   });
   child.unref();
   writeFileSync(PID_FILE, String(child.pid));
@@ -121,12 +122,12 @@ async function stopAll(): Promise<void> {
     say('No cairnd of `npm run up` is running.');
     return;
   }
-  for (const pod of list(['pods'])) cairn('rm', '--pod', pod.id);
   process.kill(pid, 'SIGTERM');
   const deadline = Date.now() + STOP_TIMEOUT_MS;
   while (existsSync(`/proc/${pid}`) && Date.now() < deadline) await sleep(100);
+  const removed = execFileSync('dist/cairnd', ['teardown'], { encoding: 'utf8', env: ENVIRONMENT }).trim();
   rmSync(PID_FILE, { force: true });
-  say(`cairnd has stopped. Images and database are still in ${ROOT}.`);
+  say(`cairnd has stopped: ${removed}. Images and database are still in ${ROOT}.`);
 }
 
 try {

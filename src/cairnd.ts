@@ -3,11 +3,12 @@ import { parseArgs } from 'node:util';
 import { isCairnError, messageOf } from './base/errors.ts';
 import { VERSION } from './base/version.ts';
 import { DEFAULT_CONFIG_FILE, loadConfig, renderDefaultFile } from './config/index.ts';
-import { createLogger, runDaemon } from './daemon/index.ts';
+import { createLogger, runDaemon, tearDown } from './daemon/index.ts';
 
 const USAGE = `Usage: cairnd [flags]                  serve until SIGTERM
        cairnd config default         print a commented default configuration
        cairnd config check [flags]   say whether the configuration is good
+       cairnd teardown [flags]       remove all pods and the embedded network; images stay
        cairnd version
 
 Flags, each also a key of the file and a CAIRN_ variable (CAIRN_LOG_LEVEL):
@@ -48,7 +49,8 @@ async function main(): Promise<void> {
   if (values.help) return print(USAGE);
   if (values.version || command === 'version') return print(`cairnd ${VERSION}\n`);
   if (command === 'config default') return print(renderDefaultFile());
-  if (command !== '' && command !== 'config check') throw new UsageError(`unknown command ${JSON.stringify(command)}`);
+  if (!['', 'config check', 'teardown'].includes(command))
+    throw new UsageError(`unknown command ${JSON.stringify(command)}`);
 
   const flags = new Map(
     FLAGS.flatMap((flag) => {
@@ -60,6 +62,10 @@ async function main(): Promise<void> {
   if (command === 'config check') return print('the configuration is good\n');
   const log = await createLogger({ level: config.logLevel, format: config.logFormat });
   try {
+    if (command === 'teardown') {
+      const { podsRemoved } = await tearDown(config, log);
+      return print(`removed ${podsRemoved} pods and the embedded network\n`);
+    }
     await runDaemon(config, values.config ?? process.env['CAIRN_CONFIG'] ?? DEFAULT_CONFIG_FILE, log);
   } catch (error) {
     log.fatal({ err: error }, `cairnd ends: ${messageOf(error)}`);

@@ -56,7 +56,8 @@ export function makeHostImage(command: readonly string[]): HostImage {
   return { manifest, blobs: [config, layer] };
 }
 
-function packRootFilesystem(): Buffer {
+/** A tar of the root file system, without the image around it. */
+export function packRootFilesystem(): Buffer {
   const root = mkdtempSync(join(tmpdir(), 'cairn-image-'));
   try {
     for (const directory of ['usr/bin', 'usr/lib', 'usr/lib64', 'etc', 'tmp', 'root'])

@@ -4,31 +4,24 @@
  *
  * Exit codes: 0 after a signal, 1 when it could not start or met a bug, 2 for a bad configuration.
  */
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Logger } from '../base/log.ts';
 import { VERSION } from '../base/version.ts';
 import { type Config, socketPath } from '../config/index.ts';
-import { lockFile } from '../linux/index.ts';
 import { createGrpcServer } from '../rpc/index.ts';
+import { lockDirectories } from './directories.ts';
 import { serveMetrics } from './metrics-server.ts';
 import { openModules, reconcile } from './modules.ts';
 import { readRuntimes } from './runtime-info.ts';
 import { createServices } from './services.ts';
 
 export { createLogger } from './logger.ts';
-
-/** Root and state hold other people's data: root alone may look inside. */
-const DIRECTORY_MODE = 0o711;
+export { tearDown } from './teardown.ts';
 
 /** Runs until a signal says otherwise. */
 export async function runDaemon(config: Config, configFile: string, log: Logger): Promise<void> {
   const startedAt = performance.now();
   await using stack = new AsyncDisposableStack();
-  for (const directory of [config.root, config.state]) {
-    await mkdir(directory, { recursive: true, mode: DIRECTORY_MODE });
-    stack.use(lockFile(join(directory, 'lock')));
-  }
+  stack.use(await lockDirectories(config));
   const leave = leaveSignal(log);
   const modules = stack.use(await openModules(config, log));
   await reconcile(modules);
