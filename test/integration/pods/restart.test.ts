@@ -153,6 +153,20 @@ describe('after a reboot', () => {
   });
 });
 
+test('what belongs to an earlier boot is over, even where the state directory survived', async () => {
+  const pod = await world.pods.run(podConfig());
+  const id = await started(world, pod.id, shell(UNTIL_TERM));
+  await world.restart(async (store) => {
+    await store.transaction((tx) => {
+      for (const table of ['pods', 'containers']) {
+        tx.run(`UPDATE ${table} SET data = json_set(data, '$.bootId', 'another boot')`);
+      }
+    });
+  });
+  expect(world.pods.get(pod.id).state).toBe('notready');
+  expect(world.containers.get(id)).toMatchObject({ state: 'exited', exitCode: 255, message: 'the host was restarted' });
+});
+
 test('a start that hangs does not hold up the stop, and leaves nothing', async () => {
   const script = join(world.directory, 'hanging-runtime');
   const { stdout } = await promisify(execFile)('sh', ['-c', 'command -v runc']);
