@@ -1,9 +1,9 @@
 /**
  * Starting conmon, the monitor of one container.
  *
- * conmon waits for a byte on its start pipe (so that it can be moved to its cgroup first), runs `RUNTIME create`, and says
- * on its sync pipe in one JSON line how that went. Its standard error goes to the same pipe until it has found its feet:
- * what it says of itself before (an option it does not know, a log it can't open) is then in the error.
+ * conmon waits for a byte on its start pipe, runs `RUNTIME create`, and says on its sync pipe in one JSON line how that
+ * went. Its standard error goes to the same pipe until it has found its feet: what it says of itself before (an option it
+ * does not know, a log it can't open) is then in the error.
  * With `--sync` conmon is our own child for as long as we live; it leads its own session and survives us.
  */
 import { writeSync } from 'node:fs';
@@ -25,7 +25,7 @@ export interface ConmonOptions {
   readonly paths: TaskPaths;
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
-  /** Called before conmon may do anything: moves it to its cgroup. */
+  /** Moves conmon to its cgroup. */
   readonly place: (pid: number) => Promise<void>;
 }
 
@@ -61,18 +61,24 @@ export async function startConmon(options: ConmonOptions): Promise<Monitor> {
     closeDescriptor(start.readEnd);
   }
   const answer = new Socket({ fd: sync.readEnd, readable: true, writable: false });
+  let placed: Promise<void> | undefined;
   try {
     try {
       await failpoint('task.create.place');
-      await options.place(child.pid);
+      // The move waits for a grace period of the kernel (8 ms); meanwhile conmon loads and the runtime begins. What
+      // conmon has forked by then stays with the daemon, so a pod's memory limit need not hold the runtime.
+      placed = options.place(child.pid);
       await failpoint('task.create.conmon');
       letGo(start.writeEnd);
     } finally {
       closeDescriptor(start.writeEnd);
     }
-    return { child, pid: await readAnswer(answer, child, options) };
+    const [pid] = await Promise.all([readAnswer(answer, child, options), placed]);
+    return { child, pid };
   } catch (error) {
     child.kill(SIGKILL);
+    // Else its cgroup could be made after it was removed.
+    await placed?.catch(() => undefined);
     throw error;
   } finally {
     answer.destroy();

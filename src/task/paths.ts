@@ -32,8 +32,8 @@ export function taskPaths(stateDirectory: string, id: string): TaskPaths {
   };
 }
 
-/** IDs become file, cgroup and argument: only what can't mean anything else. */
+/** IDs become file, cgroup and argument: only what can't mean anything else. A dot begins the ending of temporary files. */
 export function checkTaskId(id: string): void {
-  if (/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/.test(id)) return;
+  if (/^[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}$/.test(id)) return;
   throw new CairnError('InvalidArgument', `${JSON.stringify(id)} is not a task ID`, { step: 'task.create' });
 }

@@ -4,6 +4,8 @@
  */
 import { access, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CairnError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import { removeCgroup, signalProcess, watchProcess } from '../linux/index.ts';
 import { containerCgroup, killCgroup, monitorCgroup } from './cgroups.ts';
@@ -15,6 +17,8 @@ import { callRuntime } from './runtime.ts';
 const SIGKILL = 9;
 /** A monitor whose container is dead still writes the rest of the log and the exit file. */
 const MONITOR_END_MS = 2_000;
+const STRAY_MS_MAX = 10_000;
+const STRAY_PAUSE_MS = 5;
 /** What conmon makes in the bundle. */
 const BUNDLE_FILES = ['attach', 'ctl', 'winsz', 'oom'];
 
@@ -30,7 +34,7 @@ export async function undoTask(spec: TaskSpec, paths: TaskPaths, timeoutMs: numb
   if (record === undefined) {
     // Monitor first: it would go on with the creation. Killed, it takes the runtime with it (PDEATHSIG).
     await killCgroup(monitor, SIGKILL);
-    await killStrayMonitors(spec.id, paths);
+    await killStrayMakers(spec, paths);
     await killCgroup(container, SIGKILL);
   } else {
     await killCgroup(container, SIGKILL);
@@ -51,7 +55,7 @@ export async function undoTask(spec: TaskSpec, paths: TaskPaths, timeoutMs: numb
   await Promise.all([
     removeCgroup(container),
     removeCgroup(monitor),
-    rm(paths.exitFile, { force: true }),
+    removeExitFiles(spec.id, paths),
     ...BUNDLE_FILES.map((name) => rm(join(spec.bundle, name), { force: true })),
   ]);
   await failpoint('task.delete.directory');
@@ -66,18 +70,43 @@ async function endOf(pid: number, startTime: bigint): Promise<void> {
   clearTimeout(timer);
 }
 
+/** The exit file, and temporary ones (`ID.XXXXXX`) of a monitor that was killed while it wrote. */
+async function removeExitFiles(id: string, paths: TaskPaths): Promise<void> {
+  const names = await readdir(paths.exitDirectory);
+  const own = names.filter((name) => name === id || name.startsWith(`${id}.`));
+  await Promise.all(own.map((name) => rm(join(paths.exitDirectory, name), { force: true })));
+}
+
 /**
- * The daemon died between conmon's start and its move to its cgroup: then conmon went on where it was. Found by its
- * arguments, the one place that names it; read only for a creation that was cut off.
+ * Monitors and runtimes of a creation that was cut off, wherever they are: the daemon died before it had moved conmon to its
+ * cgroup, or conmon was killed before its child could ask to die with it. Found by their arguments, the one place that
+ * names them, until a whole look finds none; read only for a creation that was cut off.
  */
-async function killStrayMonitors(id: string, paths: TaskPaths): Promise<void> {
-  const wanted = ['--cid', id, paths.exitDirectory];
-  for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
-    const commandLine = await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '');
-    const words = commandLine.split('\0');
-    if (wanted.every((word) => words.includes(word))) signalProcess(Number(entry), SIGKILL);
+async function killStrayMakers(spec: TaskSpec, paths: TaskPaths): Promise<void> {
+  const deadline = performance.now() + STRAY_MS_MAX;
+  for (;;) {
+    const found = await strayMakers(spec, paths);
+    for (const pid of found) signalProcess(pid, SIGKILL);
+    if (found.length === 0) return;
+    if (performance.now() > deadline) {
+      const message = `processes ${found.join(', ')}, which were making ${spec.id}, do not die`;
+      throw new CairnError('DeadlineExceeded', message, { step: 'task.delete' });
+    }
+    await sleep(STRAY_PAUSE_MS);
   }
+}
+
+async function strayMakers(spec: TaskSpec, paths: TaskPaths): Promise<number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const isMaker = async (pid: string) => {
+    // A zombie's is empty.
+    const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+    const isMonitor = ['--cid', spec.id, paths.exitDirectory].every((word) => words.includes(word));
+    return isMonitor || (words[0] === spec.runtime.path && words.includes(`--log=${paths.runtimeLog}`));
+  };
+  const makers: number[] = [];
+  for (const pid of pids) if (await isMaker(pid)) makers.push(Number(pid));
+  return makers;
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -76,7 +76,7 @@ describe('the life of a task', () => {
     await host.tasks.delete(spec);
   });
 
-  test('the monitor sits beside the container, with the file limit of a plain start and no stray descriptor', async () => {
+  test('the monitor sits beside the container, and the container has the limits of its specification and no stray descriptor', async () => {
     const spec = await host.run(['sleep', '100']);
     const names = (await cgroupsBelow(host.cgroupParent)).map((path) => path.split('/').at(-1));
     expect(new Set(names)).toEqual(new Set([spec.id, `cairn-conmon-${spec.id}`]));
@@ -86,7 +86,10 @@ describe('the life of a task', () => {
     expect(await readFile(`/proc/${monitorPid}/cgroup`, 'utf8')).toContain(
       `memory:${host.cgroupParent}/cairn-conmon-${spec.id}`,
     );
+    // The runtime says that it has started the command a moment before the command replaces it.
+    while (!(await readFile(`/proc/${pid}/cmdline`, 'utf8')).startsWith('sleep')) await sleep(1);
     expect(await readdir(`/proc/${pid}/fd`)).toEqual(['0', '1', '2']);
+    expect(await readFile(`/proc/${pid}/limits`, 'utf8')).toMatch(/Max open files +1024 +1024/);
     await host.tasks.delete(spec);
   });
 
