@@ -61,16 +61,24 @@ async function main(): Promise<void> {
   const config = await loadConfig({ file: values.config, environment: process.env, flags });
   if (command === 'config check') return print('the configuration is good\n');
   const log = await createLogger({ level: config.logLevel, format: config.logFormat });
+  process.on('uncaughtException', (error) => {
+    // A bug: what is in memory can't be trusted any more. Containers go on, and the next start brings all together again.
+    log.fatal({ err: error }, `cairnd ends because of a bug: ${messageOf(error)}`);
+    process.exit(1);
+  });
   try {
     if (command === 'teardown') {
       const { podsRemoved } = await tearDown(config, log);
-      return print(`removed ${podsRemoved} pods and the embedded network\n`);
+      print(`removed ${podsRemoved} pods and the embedded network\n`);
+    } else {
+      await runDaemon(config, values.config ?? process.env['CAIRN_CONFIG'] ?? DEFAULT_CONFIG_FILE, log);
     }
-    await runDaemon(config, values.config ?? process.env['CAIRN_CONFIG'] ?? DEFAULT_CONFIG_FILE, log);
   } catch (error) {
     log.fatal({ err: error }, `cairnd ends: ${messageOf(error)}`);
     process.exitCode = isCairnError(error, 'InvalidArgument') ? 2 : 1;
   }
+  // conmons are children that outlive us, and a watched child would keep the event loop.
+  process.exit();
 }
 
 function print(text: string): void {

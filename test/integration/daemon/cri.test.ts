@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { ContainerState, ImageService, RuntimeService } from '../../../src/generated/cri.js';
+import { ContainerState, ImageService, NamespaceMode, RuntimeService } from '../../../src/generated/cri.js';
 import { createRpcClient, type RpcClient } from '../../../src/rpc/index.ts';
 import { TestDaemon } from '../../fixtures/daemon.ts';
 import { hostImage } from '../../fixtures/host-image.ts';
@@ -39,7 +39,7 @@ function sandbox(name: string) {
     logDirectory: join(daemon.directory, 'logs', name),
     labels: { app: name },
     annotations: { note: `of ${name}` },
-    linux: { securityContext: { namespaceOptions: { pid: 1 } } },
+    linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.CONTAINER } } },
   };
 }
 
@@ -49,7 +49,7 @@ function container(name: string, script: string) {
     image: { image },
     command: ['sh', '-c', script],
     logPath: `${name}.log`,
-    linux: { securityContext: { namespaceOptions: { pid: 1 } } },
+    linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.CONTAINER } } },
   };
 }
 
