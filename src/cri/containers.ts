@@ -1,12 +1,13 @@
-/** CreateContainer, Start-, Stop-, Remove-, List-, -Status; ReopenContainerLog. */
+/** CreateContainer, Start-, Stop-, Remove-, List- and its stream, -Status; ReopenContainerLog. */
 import { isCairnError } from '../base/errors.ts';
 import type { Container, ContainerFilter } from '../containers/index.ts';
-import { ContainerState, type RuntimeService } from '../generated/cri.js';
+import { ContainerState, type ContainerFilter as CriFilter, type RuntimeService } from '../generated/cri.js';
 import type { Handlers } from '../rpc/index.ts';
 import { integer, oneOf } from './fields.ts';
 import { filterId, find, tryFind } from './ids.ts';
 import type { CriContext } from './index.ts';
 import { parseContainer } from './parse-container.ts';
+import { portions } from './portions.ts';
 import { info } from './render.ts';
 import { renderContainer, renderContainerStatus } from './render-container.ts';
 import { handlerNamed } from './runtime-handlers.ts';
@@ -53,18 +54,11 @@ export function containerHandlers(context: CriContext): Handlers<typeof RuntimeS
     },
 
     listContainers({ filter }) {
-      const id = filter?.id ? filterId(containers, filter.id) : undefined;
-      const podId = filter?.podSandboxId ? filterId(pods, filter.podSandboxId) : undefined;
-      const state = filter?.state ? oneOf('filter.state', filter.state.state, STATES) : undefined;
-      const nothing = (filter?.id && id === undefined) || (filter?.podSandboxId && podId === undefined);
-      if (nothing || state === 'unknown') return { containers: [] };
-      const selected = containers.list({
-        ...(id !== undefined && { id }),
-        ...(podId !== undefined && { podId }),
-        ...(state !== undefined && { state }),
-        labels: filter?.labelSelector ?? {},
-      });
-      return { containers: selected.filter((one) => one.state !== 'creating').map(renderContainer) };
+      return { containers: selectContainers(filter, context).map(renderContainer) };
+    },
+
+    async *streamContainers({ filter }) {
+      for (const some of portions(selectContainers(filter, context), renderContainer)) yield { containers: some };
     },
 
     async containerStatus({ containerId, verbose }) {
@@ -80,6 +74,21 @@ export function containerHandlers(context: CriContext): Handlers<typeof RuntimeS
       return {};
     },
   };
+}
+
+function selectContainers(filter: CriFilter | null, { containers, pods }: CriContext): Container[] {
+  const id = filter?.id ? filterId(containers, filter.id) : undefined;
+  const podId = filter?.podSandboxId ? filterId(pods, filter.podSandboxId) : undefined;
+  const state = filter?.state ? oneOf('filter.state', filter.state.state, STATES) : undefined;
+  const nothing = (filter?.id && id === undefined) || (filter?.podSandboxId && podId === undefined);
+  if (nothing || state === 'unknown') return [];
+  const selected = containers.list({
+    ...(id !== undefined && { id }),
+    ...(podId !== undefined && { podId }),
+    ...(state !== undefined && { state }),
+    labels: filter?.labelSelector ?? {},
+  });
+  return selected.filter((one) => one.state !== 'creating');
 }
 
 /** The keys that node tools read from containerd's answer. */

@@ -1,8 +1,10 @@
-/** The image service: ListImages, ImageStatus, PullImage, RemoveImage, ImageFsInfo. */
-import type { ImageService } from '../generated/cri.js';
+/** The image service: ListImages and its stream, ImageStatus, PullImage, RemoveImage, ImageFsInfo. */
+import type { ImageFilter, ImageService } from '../generated/cri.js';
+import type { Image } from '../images/index.ts';
 import type { Handlers } from '../rpc/index.ts';
 import type { CriContext } from './index.ts';
 import { imageName, parseCredentials } from './parse-image.ts';
+import { portions } from './portions.ts';
 import { now } from './render.ts';
 import { renderImage, renderImageInfo } from './render-image.ts';
 import { checkHandler } from './runtime-handlers.ts';
@@ -11,10 +13,11 @@ export function imageHandlers(context: CriContext): Handlers<typeof ImageService
   const { images } = context;
   return {
     listImages({ filter }) {
-      const name = filter?.image?.image ?? '';
-      if (name === '') return { images: images.list().map(renderImage) };
-      const image = images.find(name);
-      return { images: image ? [renderImage(image)] : [] };
+      return { images: selectImages(filter, context).map(renderImage) };
+    },
+
+    async *streamImages({ filter }) {
+      for (const some of portions(selectImages(filter, context), renderImage)) yield { images: some };
     },
 
     imageStatus({ image: spec, verbose }) {
@@ -50,4 +53,11 @@ export function imageHandlers(context: CriContext): Handlers<typeof ImageService
       return { imageFilesystems: [usage], containerFilesystems: [usage] };
     },
   };
+}
+
+function selectImages(filter: ImageFilter | null, { images }: CriContext): Image[] {
+  const name = filter?.image?.image ?? '';
+  if (name === '') return images.list();
+  const image = images.find(name);
+  return image ? [image] : [];
 }

@@ -7,16 +7,20 @@
  */
 import { existsSync } from 'node:fs';
 import type { Container, ContainerService } from '../containers/index.ts';
+import type { EventService } from '../events/index.ts';
 import { ImageService as ImageApi, RuntimeService as RuntimeApi } from '../generated/cri.js';
 import type { ImageService } from '../images/index.ts';
 import type { NetworkService } from '../network/index.ts';
 import type { PodService } from '../pods/index.ts';
 import { type Service, service } from '../rpc/index.ts';
+import type { StatsService } from '../stats/index.ts';
 import { containerHandlers } from './containers.ts';
+import { eventHandlers } from './events.ts';
 import { execHandlers } from './exec.ts';
 import { imageHandlers } from './images.ts';
 import { nodeHandlers } from './node.ts';
 import { sandboxHandlers } from './sandboxes.ts';
+import { statsHandlers } from './stats.ts';
 import { subject } from './subject.ts';
 
 export interface HandlerInfo {
@@ -30,6 +34,8 @@ export interface CriOptions {
   readonly containers: ContainerService;
   readonly images: ImageService;
   readonly network: NetworkService;
+  readonly stats: StatsService;
+  readonly events: EventService;
   /** Of Cairn. */
   readonly version: string;
   readonly runtimeHandlers: readonly HandlerInfo[];
@@ -63,6 +69,8 @@ export function criServices(options: CriOptions): Service[] {
     ...sandboxHandlers(context),
     ...containerHandlers(context),
     ...execHandlers(context),
+    ...statsHandlers(context),
+    ...eventHandlers(context),
   };
   return [service(RuntimeApi, runtime, subject), service(ImageApi, imageHandlers(context), subject)];
 }

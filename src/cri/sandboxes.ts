@@ -1,11 +1,17 @@
-/** RunPodSandbox, Stop-, Remove-, -Status, List-. */
-import { type IContainerStatus, PodSandboxState, type RuntimeService } from '../generated/cri.js';
-import type { PodFilter } from '../pods/index.ts';
+/** RunPodSandbox, Stop-, Remove-, -Status, List- and its stream. */
+import {
+  type IContainerStatus,
+  type PodSandboxFilter,
+  PodSandboxState,
+  type RuntimeService,
+} from '../generated/cri.js';
+import type { Pod, PodFilter } from '../pods/index.ts';
 import type { Handlers } from '../rpc/index.ts';
 import { oneOf } from './fields.ts';
 import { filterId, find, tryFind } from './ids.ts';
 import type { CriContext } from './index.ts';
 import { parsePod } from './parse-pod.ts';
+import { portions } from './portions.ts';
 import { now } from './render.ts';
 import { renderContainerStatus } from './render-container.ts';
 import { renderPod, renderPodInfo, renderPodStatus } from './render-pod.ts';
@@ -48,14 +54,22 @@ export function sandboxHandlers(context: CriContext): Handlers<typeof RuntimeSer
     },
 
     listPodSandbox({ filter }) {
-      const id = filter?.id ? filterId(pods, filter.id) : undefined;
-      if (filter?.id && id === undefined) return { items: [] };
-      const selected = pods.list({
-        ...(id !== undefined && { id }),
-        ...(filter?.state && { state: oneOf('filter.state', filter.state.state, STATES) }),
-        labels: filter?.labelSelector ?? {},
-      });
-      return { items: selected.filter(({ state }) => state !== 'creating').map(renderPod) };
+      return { items: selectPods(filter, context).map(renderPod) };
+    },
+
+    async *streamPodSandboxes({ filter }) {
+      for (const podSandboxes of portions(selectPods(filter, context), renderPod)) yield { podSandboxes };
     },
   };
+}
+
+function selectPods(filter: PodSandboxFilter | null, { pods }: CriContext): Pod[] {
+  const id = filter?.id ? filterId(pods, filter.id) : undefined;
+  if (filter?.id && id === undefined) return [];
+  const selected = pods.list({
+    ...(id !== undefined && { id }),
+    ...(filter?.state && { state: oneOf('filter.state', filter.state.state, STATES) }),
+    labels: filter?.labelSelector ?? {},
+  });
+  return selected.filter(({ state }) => state !== 'creating');
 }

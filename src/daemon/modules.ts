@@ -9,11 +9,13 @@ import { VERSION } from '../base/version.ts';
 import type { Config } from '../config/index.ts';
 import { type ContainerService, createContainerService, readHostFacts } from '../containers/index.ts';
 import { type ContentStore, openContentStore } from '../content/index.ts';
+import { createEventService, type EventService } from '../events/index.ts';
 import { createImageService, type ImageService } from '../images/index.ts';
 import { createNetworkService, type NetworkService } from '../network/index.ts';
 import { createPodService, type PodMembers, type PodService } from '../pods/index.ts';
 import { createRegistryClient } from '../registry/index.ts';
 import { openSnapshotter, type Snapshotter } from '../snapshotter/index.ts';
+import { createStatsService, type StatsService } from '../stats/index.ts';
 import { openStore, type Store } from '../store/index.ts';
 import { createTaskService, type RuntimeHandler, type TaskService } from '../task/index.ts';
 import { findProgram } from './find-program.ts';
@@ -28,6 +30,8 @@ export interface Modules extends AsyncDisposable {
   readonly network: NetworkService;
   readonly pods: PodService;
   readonly containers: ContainerService;
+  readonly stats: StatsService;
+  readonly events: EventService;
   readonly runtimes: ReadonlyMap<string, RuntimeHandler>;
 }
 
@@ -94,18 +98,29 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
       ...(logSizeBytesMax > 0 && { logSizeBytesMax }),
     }),
   );
+  const stats = stack.use(
+    createStatsService({
+      ...{ pods, containers, snapshotter, rootDirectory, log },
+      defaultCgroupParent: config.sandbox.cgroupParent,
+      imageName: ({ imageId, config: { image } }) => images.find(imageId)?.repoTags[0] ?? image,
+    }),
+  );
+  // Before rows and world are brought together: that is when it hears of what happened while nobody looked.
+  const events = stack.use(createEventService({ pods, containers, log }));
 
   const owned = stack.move();
-  const modules = { store, content, snapshotter, images, task, network, pods, containers, runtimes };
+  const services = { images, task, network, pods, containers, stats, events };
+  const modules = { store, content, snapshotter, ...services, runtimes };
   return { ...modules, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** Moves every object to the state that is true. The only recovery there is: after a crash, a reboot, an upgrade. */
-export async function reconcile({ snapshotter, images, pods, containers }: Modules): Promise<void> {
+export async function reconcile({ snapshotter, images, pods, containers, events }: Modules): Promise<void> {
   await snapshotter.reconcile();
   await images.reconcile();
   await pods.reconcile();
   await containers.reconcile();
+  events.started();
 }
 
 function runtimeHandlers({ runtimes, state }: Config): ReadonlyMap<string, RuntimeHandler> {

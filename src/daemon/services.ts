@@ -24,11 +24,11 @@ export interface ServiceOptions {
 
 export async function createServices(options: ServiceOptions): Promise<Service[]> {
   const { config, configFile, runtimes, listen, metricsAddress } = options;
-  const { pods, containers, images, network } = options.modules;
+  const { pods, containers, images, network, stats, events } = options.modules;
   const { root, state, logLevel } = config;
   const { defaultRuntime } = config.containers;
   const cri = criServices({
-    ...{ pods, containers, images, network, config, defaultRuntime },
+    ...{ pods, containers, images, network, stats, events, config, defaultRuntime },
     version: VERSION,
     runtimeHandlers: runtimes.map(({ name, features }) => ({ name, features })),
     cgroupDriver: CGROUP_DRIVER,
