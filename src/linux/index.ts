@@ -4,7 +4,7 @@
  * Every call here takes microseconds, so it may run on the event loop (what may wait for a disk or a process returns a
  * promise); a failed call throws a `SystemError` whose `code` is the errno name, as Node's own errors have it. Nothing
  * here knows of pods, images or configuration. All of it works in worker threads too, except what watches descriptors
- * (`spawnProcess`, `runProcess`, `watchProcess`), which belongs to the main thread.
+ * (`spawnProcess`, `runProcess`, `watchProcess`, `PtyMaster`, `SeqpacketSocket`, ...), which belongs to the main thread.
  *
  * A path is text or, for names that are not UTF-8, its bytes. Descriptors are close-on-exec.
  */
@@ -43,9 +43,11 @@ export {
   cgroupPaths,
   parseProcessCgroups,
 } from './cgroup-layout.ts';
+export { type DescriptorReceiver, receiveDescriptor } from './descriptor-passing.ts';
 export { errnoName, SystemError } from './errno.ts';
 export { lockFile } from './file-lock.ts';
 export { AT_FDCWD, closeDescriptor, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH, type PathLike } from './libc.ts';
+export { connectInNamespace } from './loopback-connection.ts';
 export {
   bindMount,
   MountFlag,
@@ -58,7 +60,7 @@ export {
   unmountSync,
 } from './mount.ts';
 export { isMountPoint, type MountEntry, mountInfo, parseMountInfo } from './mount-info.ts';
-export { createNamespaces, type NamespaceRequest, removeNamespace } from './namespaces.ts';
+export { createNamespaces, type NamespaceRequest, readInNetwork, removeNamespace } from './namespaces.ts';
 export { lchown, mkfifo, mknod, setTimes } from './node.ts';
 export {
   openat2,
@@ -90,6 +92,7 @@ export {
   type SpawnOptions,
   spawnProcess,
 } from './process.ts';
+export { PtyMaster, type TerminalSize } from './pty.ts';
 export {
   getLimit,
   type Resource,
@@ -99,7 +102,9 @@ export {
   setStartingFileLimit,
   startingFileLimit,
 } from './rlimits.ts';
+export { SeqpacketSocket } from './seqpacket-socket.ts';
 export { type AdoptedProcess, adoptProcess, becomeSubreaper } from './subreaper.ts';
 export { syncFilesystem } from './sync.ts';
 export { parseSysctl, type Sysctl, type SysctlNamespace } from './sysctl.ts';
+export { watchHangup } from './watch-hangup.ts';
 export { getXattr, listXattrs, removeXattr, setXattr } from './xattr.ts';

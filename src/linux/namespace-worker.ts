@@ -2,7 +2,7 @@
  * The thread that leaves for other namespaces and comes back (see namespaces.ts). Everything here is synchronous, so one
  * job never sees another's namespaces. If it can't come back it ends: its thread must not be used for anything else.
  */
-import { closeSync, constants, openSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { errnoOf, messageOf } from '../base/errors.ts';
 import { SystemError } from './errno.ts';
@@ -15,19 +15,40 @@ export interface SysctlSetting {
   readonly value: string;
 }
 
-export interface NamespaceJob {
-  readonly id: number;
-  readonly request: {
-    readonly network: string | undefined;
-    readonly ipc: string | undefined;
-    readonly uts: string | undefined;
-    readonly hostname: string | undefined;
-    readonly sysctls: readonly SysctlSetting[];
-  };
+/** Makes and pins namespaces. */
+export interface CreateRequest {
+  readonly network: string | undefined;
+  readonly ipc: string | undefined;
+  readonly uts: string | undefined;
+  readonly hostname: string | undefined;
+  readonly sysctls: readonly SysctlSetting[];
 }
+
+/** Makes a TCP socket in a pinned network namespace. */
+export interface SocketRequest {
+  readonly path: string;
+  readonly family: number;
+}
+
+/** Reads a small file of /proc or /sys as it is in a pinned network namespace. */
+export interface ReadRequest {
+  readonly path: string;
+  readonly file: string;
+}
+
+export type NamespaceWork =
+  | { readonly request: CreateRequest }
+  | { readonly socket: SocketRequest }
+  | { readonly read: ReadRequest };
+
+export type NamespaceJob = { readonly id: number } & NamespaceWork;
 
 export interface NamespaceAnswer {
   readonly id: number;
+  /** The socket. Descriptors belong to the process, whichever thread made them. */
+  readonly fd?: number;
+  /** What was read. */
+  readonly text?: string;
   readonly failure?:
     | { readonly type: 'system'; readonly errno: number; readonly syscall: string; readonly path: string | undefined }
     | { readonly type: 'sysctl'; readonly name: string; readonly value: string; readonly code: string }
@@ -40,7 +61,10 @@ const KINDS = [
   { key: 'network', file: 'net', flag: 0x40000000 },
 ] as const;
 const AF_UNIX = 1;
+const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+const CLONE_NEWNET = 0x40000000;
 const SIOCGIFFLAGS = 0x8913;
 const SIOCSIFFLAGS = 0x8914;
 const IFF_UP = 1;
@@ -64,10 +88,13 @@ class SysctlRefused extends Error {
 
 const home = KINDS.map((kind) => openSync(`/proc/thread-self/ns/${kind.file}`, constants.O_RDONLY));
 
-parentPort?.on('message', ({ id, request }: NamespaceJob) => {
+parentPort?.on('message', (job: NamespaceJob) => {
+  const { id } = job;
   let answer: NamespaceAnswer = { id };
   try {
-    create(request);
+    if ('socket' in job) answer = { id, fd: makeSocket(job.socket) };
+    else if ('read' in job) answer = { id, text: readFileIn(job.read) };
+    else create(job.request);
   } catch (error) {
     answer = { id, failure: describe(error) };
   } finally {
@@ -76,7 +103,26 @@ parentPort?.on('message', ({ id, request }: NamespaceJob) => {
   parentPort?.postMessage(answer);
 });
 
-function create(request: NamespaceJob['request']): void {
+function readFileIn({ path, file }: ReadRequest): string {
+  enterNetwork(path);
+  return readFileSync(file, 'latin1');
+}
+
+function enterNetwork(path: string): void {
+  const namespace = openSync(path, constants.O_RDONLY);
+  try {
+    setns(path, namespace, CLONE_NEWNET);
+  } finally {
+    closeSync(namespace);
+  }
+}
+
+function makeSocket({ path, family }: SocketRequest): number {
+  enterNetwork(path);
+  return socket(undefined, family, SOCK_STREAM | SOCK_NONBLOCK | O_CLOEXEC, 0);
+}
+
+function create(request: CreateRequest): void {
   const kinds = KINDS.filter((kind) => request[kind.key] !== undefined);
   unshare(
     undefined,

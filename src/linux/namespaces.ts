@@ -10,8 +10,9 @@ import { Worker } from 'node:worker_threads';
 import { CairnError, errnoOf } from '../base/errors.ts';
 import { workerUrl } from '../base/worker-url.ts';
 import { SystemError } from './errno.ts';
+import { bind, O_CLOEXEC } from './libc.ts';
 import { unmount } from './mount.ts';
-import type { NamespaceAnswer, NamespaceJob, SysctlSetting } from './namespace-worker.ts';
+import type { NamespaceAnswer, NamespaceWork, SysctlSetting } from './namespace-worker.ts';
 import { parseSysctl } from './sysctl.ts';
 
 export interface NamespaceRequest {
@@ -41,7 +42,7 @@ export async function createNamespaces(request: NamespaceRequest): Promise<void>
   }
   const { network, ipc, uts, hostname } = request;
   if (network === undefined && ipc === undefined && uts === undefined) return;
-  await submit({ network, ipc, uts, hostname, sysctls });
+  await submit({ request: { network, ipc, uts, hostname, sysctls } });
 }
 
 /** Unpins a namespace: it ends with the last process in it. No error when there is none. */
@@ -66,8 +67,27 @@ function checkSysctl(unsafeName: string, value: string, request: NamespaceReques
   return { name, path, value };
 }
 
+/** A non-blocking TCP socket of that namespace (undefined: ours), unconnected. Close it or give it to a stream. */
+export async function socketInNamespace(path: string | undefined, family: number): Promise<number> {
+  if (path === undefined) return socket(undefined, family, SOCK_STREAM | SOCK_NONBLOCK | O_CLOEXEC, 0);
+  const { fd } = await submit({ socket: { path, family } });
+  if (fd === undefined) throw new Error('the namespace worker made no socket');
+  return fd;
+}
+
+/** Reads a small file of /proc or /sys as it is in that network namespace (`/proc/thread-self/net/dev`). */
+export async function readInNetwork(path: string, file: string): Promise<string> {
+  const { text } = await submit({ read: { path, file } });
+  if (text === undefined) throw new Error('the namespace worker read nothing');
+  return text;
+}
+
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const socket = bind('socket', ['int', 'int', 'int']);
+
 interface Pending {
-  readonly resolve: () => void;
+  readonly resolve: (answer: NamespaceAnswer) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -77,24 +97,24 @@ let idleTimer: NodeJS.Timeout | undefined;
 let lastJob = 0;
 const pending = new Map<number, Pending>();
 
-async function submit(request: NamespaceJob['request']): Promise<void> {
+async function submit(work: NamespaceWork): Promise<NamespaceAnswer> {
   // Any asynchronous file system call starts the pool.
   starting ??= stat('/');
   await starting;
   clearTimeout(idleTimer);
   worker ??= startWorker();
   const id = ++lastJob;
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const { promise, resolve, reject } = Promise.withResolvers<NamespaceAnswer>();
   pending.set(id, { resolve, reject });
   worker.ref();
-  worker.postMessage({ id, request } satisfies NamespaceJob);
-  await promise;
+  worker.postMessage({ id, ...work });
+  return await promise;
 }
 
 function startWorker(): Worker {
   const made = new Worker(workerUrl('./namespace-worker', import.meta.url), { name: 'cairn-ns' });
   made.on('message', (answer: NamespaceAnswer) => {
-    settle(answer.id, answer.failure && failureOf(answer.failure));
+    settle(answer.id, answer.failure === undefined ? { answer } : { error: failureOf(answer.failure) });
     if (pending.size === 0) rest(made);
   });
   made.on('error', (error) => lost(made, error));
@@ -104,18 +124,18 @@ function startWorker(): Worker {
   return made;
 }
 
-function settle(id: number, error: unknown): void {
+function settle(id: number, outcome: { readonly answer: NamespaceAnswer } | { readonly error: unknown }): void {
   const waiting = pending.get(id);
   pending.delete(id);
-  if (error === undefined) waiting?.resolve();
-  else waiting?.reject(error);
+  if ('answer' in outcome) waiting?.resolve(outcome.answer);
+  else waiting?.reject(outcome.error);
 }
 
 /** What a worker leaves undone when it dies fails; the next request starts another one. */
 function lost(which: Worker, error: unknown): void {
   if (worker !== which) return;
   worker = undefined;
-  for (const id of [...pending.keys()]) settle(id, error);
+  for (const id of [...pending.keys()]) settle(id, { error });
 }
 
 function rest(which: Worker): void {

@@ -5,6 +5,8 @@
  * holds the log, the attach socket and the exit file, and outlives the daemon; so a task is found again after a restart
  * (`recover`), running or ended, with its true exit code.
  */
+import type { Writable } from 'node:stream';
+
 export interface RuntimeHandler {
   /** `runc`; the key of `[runtimes.NAME]`. */
   readonly name: string;
@@ -51,6 +53,52 @@ export interface ExecResult {
   readonly truncated: boolean;
 }
 
+export interface TerminalSize {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** The streams of a process, open until they are disposed. */
+export interface OpenStreams extends AsyncDisposable {
+  /** Ends the process's input when it ends; a terminal gets a ^D instead. */
+  readonly stdin: Writable | undefined;
+  /** At the reader's pace (exec), or bounded (attach). */
+  readonly stdout: AsyncIterable<Buffer> | undefined;
+  readonly stderr: AsyncIterable<Buffer> | undefined;
+  /** Without a terminal it does nothing. */
+  resize(size: TerminalSize): Promise<void>;
+}
+
+export interface OpenExecOptions {
+  /** `process.terminal` as well. There is no stderr then. */
+  readonly terminal: boolean;
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** Disposing kills the command with all its descendants if it still runs; after its end they stay. */
+export interface OpenExec extends OpenStreams {
+  /** The command's own exit code, 128+signal for a signal. What it wrote before may still be unread. */
+  readonly exitCode: Promise<number>;
+}
+
+export interface AttachOptions {
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+}
+
+/**
+ * Ending `stdin` ends that of the container when it was created with `stdinOnce`, and so does disposing. A reader that
+ * is too far behind gets ResourceExhausted: it can't be waited for.
+ */
+export interface Attachment extends OpenStreams {
+  /** The container's process has ended, or this was disposed. */
+  readonly ended: Promise<void>;
+}
+
 export interface TaskService extends AsyncDisposable {
   /** conmon and `runc create`. On failure (message: the runtime's own words) nothing is left behind. */
   create(spec: TaskSpec, signal?: AbortSignal): Promise<RunningTask>;
@@ -78,6 +126,10 @@ export interface TaskService extends AsyncDisposable {
     process: object,
     options: { timeoutMs: number; outputBytesMax: number; signal?: AbortSignal },
   ): Promise<ExecResult>;
+  /** Starts a command and leaves its streams open. The words of the runtime are thrown when it can't be started. */
+  openExec(id: string, process: object, options: OpenExecOptions): Promise<OpenExec>;
+  /** The streams of the container's own process, from now on. FailedPrecondition when it does not run. */
+  attach(id: string, options: AttachOptions): Attachment;
   /** The log was renamed: conmon opens the path anew. Without a rename nothing happens. */
   reopenLog(id: string): Promise<void>;
   /** Removes what the runtime, conmon and the cgroups still hold. Kills if it still runs. Safe to repeat. */

@@ -4,11 +4,11 @@
  * conmon opens LOG.tmp and renames it over LOG. Were LOG still the file that it writes to, that would throw away what is
  * in it; so first look where conmon's descriptors point.
  */
-import { constants } from 'node:fs';
-import { open, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CairnError, errnoOf } from '../base/errors.ts';
+import { control } from './control.ts';
 
 const REOPEN_MS_MAX = 10_000;
 const POLL_MS = 2;
@@ -16,7 +16,7 @@ const POLL_MS = 2;
 export async function reopenLog(options: { bundle: string; logPath: string; monitorPid: number }): Promise<void> {
   const { logPath, monitorPid } = options;
   if (await writesTo(monitorPid, logPath)) return;
-  await control(options.bundle, '2 0 0\n');
+  await control(options.bundle, '2 0 0\n', 'task.reopenLog');
   const deadline = performance.now() + REOPEN_MS_MAX;
   while (!(await writesTo(monitorPid, logPath))) {
     if (performance.now() > deadline) {
@@ -25,26 +25,6 @@ export async function reopenLog(options: { bundle: string; logPath: string; moni
       });
     }
     await sleep(POLL_MS);
-  }
-}
-
-/** One command per write: conmon parses only the first line of what it reads. */
-async function control(bundle: string, command: string): Promise<void> {
-  let fifo: Awaited<ReturnType<typeof open>>;
-  try {
-    // Without a reader a blocking open would wait forever.
-    fifo = await open(join(bundle, 'ctl'), constants.O_WRONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENXIO' && errnoOf(error) !== 'ENOENT') throw error;
-    throw new CairnError('FailedPrecondition', `conmon does not listen at ${join(bundle, 'ctl')}: the container ends`, {
-      step: 'task.reopenLog',
-      cause: error,
-    });
-  }
-  try {
-    await fifo.write(command);
-  } finally {
-    await fifo.close();
   }
 }
 

@@ -6,11 +6,22 @@ import { failpoint } from '../base/failpoint.ts';
 import { KeyedMutex } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
 import { becomeSubreaper, processStartTime, signalProcess, watchProcess } from '../linux/index.ts';
+import { attachTo } from './attach.ts';
 import { containerCgroup, endStaleExecs, killCgroup, placeMonitor } from './cgroups.ts';
 import { startConmon } from './conmon.ts';
-import { execInTask } from './exec.ts';
+import { type ExecOptions, Execs } from './execs.ts';
 import { readExit, writeLostExit } from './exits.ts';
-import type { ExecResult, RunningTask, TaskExit, TaskService, TaskSpec } from './index.ts';
+import type {
+  Attachment,
+  AttachOptions,
+  ExecResult,
+  OpenExec,
+  OpenExecOptions,
+  RunningTask,
+  TaskExit,
+  TaskService,
+  TaskSpec,
+} from './index.ts';
 import { reopenLog } from './log-reopen.ts';
 import { checkTaskId, type TaskPaths, taskPaths } from './paths.ts';
 import { isMonitorRunning, readRecord, type TaskRecord, writeRecord } from './record.ts';
@@ -53,9 +64,7 @@ class ConmonTaskService implements TaskService {
   readonly #tasks = new Map<string, Task>();
   readonly #mutex = new KeyedMutex();
   readonly #subreaper = becomeSubreaper();
-  readonly #closing = new AbortController();
-  readonly #execs = new Set<Promise<unknown>>();
-  #execCount = 0;
+  readonly #execs = new Execs();
 
   constructor(options: TaskServiceOptions) {
     this.#options = options;
@@ -167,37 +176,21 @@ class ConmonTaskService implements TaskService {
     else if (!task.exit) signalProcess(task.record.pid, signal, identity(task.record.startTime));
   }
 
-  async exec(
-    id: string,
-    process: object,
-    options: { timeoutMs: number; outputBytesMax: number; signal?: AbortSignal },
-  ): Promise<ExecResult> {
-    const task = this.#get(id, 'task.exec');
-    if (task.exit) throw new CairnError('FailedPrecondition', `container ${id} is not running`, { step: 'task.exec' });
-    const name = `${globalThis.process.pid}-${++this.#execCount}`;
-    const running = execInTask({
-      runtime: task.spec.runtime,
-      id,
-      cgroup: containerCgroup(task.spec.cgroupsPath),
-      process,
-      scratch: join(task.paths.directory, `exec-${name}`),
-      name,
-      timeoutMs: options.timeoutMs,
-      outputBytesMax: options.outputBytesMax,
-      signal: options.signal ? AbortSignal.any([options.signal, this.#closing.signal]) : this.#closing.signal,
-    });
-    this.#execs.add(running);
-    try {
-      return await running;
-    } finally {
-      this.#execs.delete(running);
-    }
+  async exec(id: string, process: object, options: ExecOptions): Promise<ExecResult> {
+    return await this.#execs.run(this.#running(id, 'task.exec'), process, options);
+  }
+
+  async openExec(id: string, process: object, options: OpenExecOptions): Promise<OpenExec> {
+    return await this.#execs.open(this.#running(id, 'task.exec'), process, options);
+  }
+
+  attach(id: string, options: AttachOptions): Attachment {
+    return attachTo(this.#running(id, 'task.attach').spec.bundle, options);
   }
 
   async reopenLog(id: string): Promise<void> {
     using _turn = await this.#mutex.lock(id);
-    const { spec, record, exit } = this.#get(id, 'task.reopenLog');
-    if (exit) throw new CairnError('FailedPrecondition', `container ${id} is not running`, { step: 'task.reopenLog' });
+    const { spec, record } = this.#running(id, 'task.reopenLog');
     if (spec.logPath === undefined) return;
     await reopenLog({ bundle: spec.bundle, logPath: spec.logPath, monitorPid: record.monitorPid });
   }
@@ -212,8 +205,7 @@ class ConmonTaskService implements TaskService {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closing.abort(new CairnError('Cancelled', 'the daemon stops', { step: 'task.close' }));
-    await Promise.allSettled(this.#execs);
+    await this.#execs[Symbol.asyncDispose]();
     for (const task of this.#tasks.values()) {
       task.unwatch();
       if (!task.exit) task.ended.reject(new CairnError('Cancelled', 'the daemon stops', { step: 'task.wait' }));
@@ -229,6 +221,12 @@ class ConmonTaskService implements TaskService {
   #get(id: string, step: string): Task {
     const task = this.#tasks.get(id);
     if (!task) throw new CairnError('NotFound', `there is no task ${id}`, { step });
+    return task;
+  }
+
+  #running(id: string, step: string): Task {
+    const task = this.#get(id, step);
+    if (task.exit) throw new CairnError('FailedPrecondition', `container ${id} is not running`, { step });
     return task;
   }
 
