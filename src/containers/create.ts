@@ -6,6 +6,7 @@ import type { Image } from '../images/index.ts';
 import type { Pod } from '../pods/index.ts';
 import type { Snapshotter } from '../snapshotter/index.ts';
 import { makeBundle, rootfsPath, writeSpec } from './bundle.ts';
+import type { ContainerUser } from './index.ts';
 import type { ContainerRecord } from './records.ts';
 import { buildSpec } from './spec/build-spec.ts';
 import { resolveMounts } from './spec/caller-mounts.ts';
@@ -25,14 +26,14 @@ export interface BuildContext {
   targetPidNamespace(record: ContainerRecord): string | undefined;
 }
 
-/** What it throws half-way is undone by the caller. */
+/** Who its process will be. What it throws half-way is undone by the caller. */
 export async function buildContainer(
   record: ContainerRecord,
   pod: Pod,
   image: Image,
   context: BuildContext,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<ContainerUser> {
   const { config, directory, cgroupsPath } = record;
   const { host, rlimits } = context;
   const targetPidNamespace = context.targetPidNamespace(record);
@@ -52,6 +53,7 @@ export async function buildContainer(
   warnOfClamp(record, spec.process.oomScoreAdj, context.log);
   await writeSpec(directory, spec);
   throwIfAborted(signal, 'container.create');
+  return { uid: user.uid, gid: user.gid, groups: user.additionalGids };
 }
 
 async function prepareRootfs(record: ContainerRecord, image: Image, context: BuildContext): Promise<ResolvedUser> {

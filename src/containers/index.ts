@@ -86,6 +86,14 @@ export interface ContainerConfig {
   readonly stopSignal: number | undefined;
 }
 
+/** Who the first process starts as, as the container sees it. */
+export interface ContainerUser {
+  readonly uid: number;
+  readonly gid: number;
+  /** The primary group among them. */
+  readonly groups: readonly number[];
+}
+
 export interface Container {
   readonly id: string;
   readonly podId: string;
@@ -103,6 +111,8 @@ export interface Container {
   readonly message: string;
   /** Absolute; empty without logs. */
   readonly logPath: string;
+  /** Undefined while the container is still being created. */
+  readonly user: ContainerUser | undefined;
   /** The signal in effect: the caller's, else the image's, else SIGTERM. */
   readonly stopSignal: number;
   readonly pid: number | undefined;

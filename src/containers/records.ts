@@ -4,7 +4,7 @@
  */
 import { CairnError } from '../base/errors.ts';
 import type { Row, Store } from '../store/index.ts';
-import type { Container, ContainerConfig, ContainerFilter, ContainerState } from './index.ts';
+import type { Container, ContainerConfig, ContainerFilter, ContainerState, ContainerUser } from './index.ts';
 
 /** A container and what only this module needs to know of it. */
 export interface ContainerRecord extends Container {
@@ -29,6 +29,7 @@ interface ContainerData {
   readonly reason: string;
   readonly message: string;
   readonly logPath: string;
+  readonly user?: ContainerUser;
   readonly pid?: number;
   readonly runtimeName: string;
   readonly cgroupsPath: string;
@@ -139,13 +140,14 @@ function taken({ config }: ContainerRecord, owner: ContainerRecord): CairnError 
 }
 
 function toData(record: ContainerRecord): string {
-  const { id: _id, podId: _podId, state: _state, createdAtNs, startedAtNs, finishedAtNs, pid, ...rest } = record;
+  const { id: _id, podId: _podId, state: _state, createdAtNs, startedAtNs, finishedAtNs, pid, user, ...rest } = record;
   const data: ContainerData = {
     ...rest,
     createdAtNs: `${createdAtNs}`,
     startedAtNs: `${startedAtNs}`,
     finishedAtNs: `${finishedAtNs}`,
     ...(pid === undefined ? {} : { pid }),
+    ...(user === undefined ? {} : { user }),
   };
   return JSON.stringify(data);
 }
@@ -161,5 +163,6 @@ function fromRow(row: Row): ContainerRecord {
     startedAtNs: BigInt(data.startedAtNs),
     finishedAtNs: BigInt(data.finishedAtNs),
     pid: data.pid,
+    user: data.user,
   };
 }

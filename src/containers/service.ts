@@ -110,7 +110,8 @@ export function createContainerService(options: ContainerServiceOptions): Contai
     const id = newId();
     const record: ContainerRecord = {
       ...{ id, podId: pod.id, state: 'creating', config, imageId: image.id, createdAtNs: nowNs() },
-      ...{ startedAtNs: 0n, finishedAtNs: 0n, exitCode: 0, reason: '', message: '', pid: undefined, bootId: '' },
+      ...{ startedAtNs: 0n, finishedAtNs: 0n, exitCode: 0, reason: '', message: '', bootId: '' },
+      ...{ user: undefined, pid: undefined },
       logPath: containerLogPath(pod.config.logDirectory, config.logPath),
       runtimeName: runtimeNamed(runtimes, pod.config.runtimeHandler || options.defaultRuntime).name,
       cgroupsPath: cgroupsPath(options.cgroupDriver ?? 'cgroupfs', pod.config.cgroupParent, id),
@@ -121,8 +122,8 @@ export function createContainerService(options: ContainerServiceOptions): Contai
     await transitions.begin(record);
     try {
       const context = { snapshotter, host, rlimits, log, targetPidNamespace };
-      await buildContainer(record, pod, image, context, signal);
-      return await transitions.change({ ...record, state: 'created' });
+      const user = await buildContainer(record, pod, image, context, signal);
+      return await transitions.change({ ...record, state: 'created', user });
     } catch (error) {
       await undo(record);
       throw error;

@@ -1,10 +1,11 @@
 /** Containers as CRI shows them. */
-import type { Container, ContainerMount, Resources } from '../containers/index.ts';
+import type { Container, ContainerMount, ContainerUser, Resources } from '../containers/index.ts';
 import {
   ContainerState,
   type IContainer,
   type IContainerStatus,
   type ILinuxContainerResources,
+  type ILinuxContainerUser,
   type IMount,
   MountPropagation,
   type Signal,
@@ -66,8 +67,13 @@ export function renderContainerStatus(
     logPath: container.logPath,
     mounts: config.mounts.map(renderMount),
     resources: { linux: renderResources(config.resources) },
+    user: container.user && { linux: renderUser(container.user) },
     stopSignal: criSignal(container.stopSignal) as Signal,
   };
+}
+
+function renderUser({ uid, gid, groups }: ContainerUser): ILinuxContainerUser {
+  return { uid, gid, supplementalGroups: groups };
 }
 
 function renderMount(mount: ContainerMount): IMount {

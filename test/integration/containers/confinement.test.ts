@@ -34,6 +34,8 @@ describe('a container process', () => {
     const user = { runAsUser: 1234, runAsGroup: 5678, supplementalGroups: [42] };
     expect(await prints('id -u; id -g; id -G', secured(user))).toBe('1234\n5678\n5678 42');
     expect(await prints('id -un', secured({ runAsUsername: 'nobody' }))).toBe('nobody');
+    const id = await started(world, podId, shell('true', secured(user)));
+    expect((await exited(world, id)).user).toEqual({ uid: 1234, gid: 5678, groups: [5678, 42] });
   });
 
   test('has the default capabilities, those asked for, or none', async () => {

@@ -75,6 +75,7 @@ function stubContainer(id: string, changes: Partial<Container> = {}): Container 
     reason: '',
     message: '',
     logPath: '/log',
+    user: { uid: 7, gid: 8, groups: [8, 9] },
     stopSignal: 3,
     pid: 42,
     ...changes,
@@ -226,6 +227,8 @@ describe('a container', () => {
       stopSignal: 18,
       logPath: '/log',
     });
+    const { uid, gid, supplementalGroups = [] } = status?.user?.linux ?? {};
+    expect([uid, gid, ...supplementalGroups].map(Number)).toEqual([7, 8, 8, 9]);
     expect(JSON.parse(info['info'] ?? '')).toMatchObject({ pid: 42, runtimeSpec: { ociVersion: '1.0.2' } });
   });
 

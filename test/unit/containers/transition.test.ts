@@ -27,7 +27,8 @@ const pod = (id: string): PodRecord => ({
 });
 const container = (id: string, podId: string, changes: Partial<ContainerRecord> = {}): ContainerRecord => ({
   ...{ id, podId, state: 'creating', config: containerConfig(), imageId: 'sha256:1', createdAtNs: 10n ** 18n + 1n },
-  ...{ startedAtNs: 0n, finishedAtNs: 0n, exitCode: 0, reason: '', message: '', logPath: '', pid: undefined },
+  ...{ startedAtNs: 0n, finishedAtNs: 0n, exitCode: 0, reason: '', message: '', logPath: '' },
+  ...{ user: undefined, pid: undefined },
   ...{ runtimeName: 'runc', cgroupsPath: '/x', stopSignal: 15, directory: '/d', bootId: '' },
   ...changes,
 });

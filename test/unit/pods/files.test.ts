@@ -39,7 +39,6 @@ describe('the files of a pod', () => {
   });
 
   test('a name that is too long for a host name is cut, and ends in no dot or hyphen', () => {
-    const own = { network: 'pod', pid: 'container', ipc: 'pod' } as const;
     const metadata = { ...podConfig().metadata, name: `${'n'.repeat(62)}-.${'m'.repeat(20)}` };
     expect(podHostname(podConfig({ metadata, namespaces: own }), 'node')).toBe('n'.repeat(62));
   });
