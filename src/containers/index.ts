@@ -6,6 +6,7 @@
  * `StartError`, exit code 128, and `start` throws the runtime's own words.
  */
 import type { ExecResult } from '../task/index.ts';
+import type { ContainerStreams } from './streams.ts';
 import type { ContainerTransition } from './transition.ts';
 
 export type ContainerState = 'creating' | 'created' | 'running' | 'exited';
@@ -125,7 +126,7 @@ export interface ContainerFilter {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-export interface ContainerService extends AsyncDisposable {
+export interface ContainerService extends ContainerStreams, AsyncDisposable {
   create(podId: string, config: ContainerConfig, signal?: AbortSignal): Promise<Container>;
   start(id: string, signal?: AbortSignal): Promise<void>;
   /** Stop signal, then SIGKILL after the grace period (0: at once). No error when it is unknown or not running. */
@@ -149,4 +150,5 @@ export interface ContainerService extends AsyncDisposable {
 export { type ContainerServiceOptions, createContainerService } from './service.ts';
 export { type HostFacts, readHostFacts } from './spec/host-facts.ts';
 export type { RlimitSpec } from './spec/oci.ts';
+export type { ContainerStreams } from './streams.ts';
 export type { ContainerTransition } from './transition.ts';

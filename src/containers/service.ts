@@ -26,6 +26,7 @@ import type { RlimitSpec } from './spec/oci.ts';
 import { startTask } from './start.ts';
 import { endsWithin, stopTask } from './stop.ts';
 import { stopSignal } from './stop-signal.ts';
+import { containerStreams } from './streams.ts';
 import { ContainerTransitions } from './transition.ts';
 
 /** The kubelet's own limit on what it keeps of a probe or hook is far lower. */
@@ -238,6 +239,7 @@ export function createContainerService(options: ContainerServiceOptions): Contai
     list: (filter = {}) => records.list(filter),
     execSync: (id, command, timeoutSeconds, signal) =>
       measured('exec', () => execSync(id, command, timeoutSeconds, signal)),
+    ...containerStreams({ records, task }),
     async reopenLog(id) {
       const record = records.get(id);
       if (record.state !== 'running') throw wrongState(record, 'given a new log');

@@ -8,6 +8,7 @@
  * sandbox found in it at start is undone. A ready one becomes notready by `stop`, by a reboot, or when what makes it
  * ready (a pin, its init process) is gone.
  */
+import type { Socket } from 'node:net';
 import type { PortMapping } from '../network/index.ts';
 import type { PodTransition } from './transition.ts';
 
@@ -80,6 +81,8 @@ export interface PodService extends AsyncDisposable {
   get(id: string): Pod;
   /** What is still being made is listed only to those who ask for that state. */
   list(filter?: PodFilter): Pod[];
+  /** Connects to a TCP port on the pod's loopback. FailedPrecondition when it is not ready or nothing answers. */
+  connect(id: string, port: number, signal?: AbortSignal): Promise<Socket>;
   /** Hears of every change of state, in order, once it is durable. */
   onTransition(listener: (transition: PodTransition) => void): Disposable;
   /** At start, before the containers': brings rows and world together. */

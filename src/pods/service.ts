@@ -14,6 +14,7 @@ import type { Store } from '../store/index.ts';
 import type { RuntimeHandler, TaskService } from '../task/index.ts';
 import { buildSandbox } from './build.ts';
 import type { CgroupDriver } from './cgroup.ts';
+import { connectToPod } from './connect.ts';
 import { Dismantler } from './dismantle.ts';
 import { podHostname } from './files.ts';
 import type { PodConfig, PodMembers, PodService } from './index.ts';
@@ -168,6 +169,7 @@ export function createPodService(options: PodServiceOptions): PodService {
     remove: (id) => timed(series.sandbox, { operation: 'remove' }, () => remove(id)),
     get: (id) => records.get(id),
     list: (filter = {}) => records.list(filter),
+    connect: async (id, port, signal) => await connectToPod(records.get(id), port, signal),
     onTransition: (listener) => transitions.onTransition(listener),
     async reconcile() {
       await mkdir(sandboxesDirectory, { recursive: true, mode: 0o711 });
