@@ -88,8 +88,10 @@ export class SnapshotContext implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // Unpacking that is cut off here throws its directory away, which the trees' threads then delete.
+    await this.layers[Symbol.asyncDispose]();
     await this.trash.emptied();
-    await Promise.all([this.layers[Symbol.asyncDispose](), this.trees[Symbol.asyncDispose]()]);
+    await this.trees[Symbol.asyncDispose]();
   }
 
   nextId(): number {

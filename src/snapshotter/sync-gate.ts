@@ -1,9 +1,10 @@
 /**
  * Makes layers survive a power cut, many at a time.
  *
- * One syncfs of the whole file system, not an fsync per file: with 12,802 small files the fsyncs took 16 times as long
- * here (each waits for the journal), and a layer has nothing that could be used before all of it is there. The price is
- * that other writers' dirty data goes to disk at that moment too. Callers that come while a sync runs share the next one.
+ * One syncfs of the whole file system, not an fsync per file: for 13,800 files the fsyncs took 1.2 to 3.0 s where syncfs
+ * took 0.13 to 0.45 s (each waits for the journal), and a layer has nothing that could be used before all of it is there.
+ * The price is that other writers' dirty data goes to disk at that moment too. Callers that come while a sync runs share
+ * the next one.
  */
 import { CairnError, messageOf } from '../base/errors.ts';
 import { syncFilesystem } from '../linux/index.ts';

@@ -23,14 +23,12 @@ const CRASHES: readonly string[] = [
   'snapshotter.mend=crash@1',
   'snapshotter.publish.rename=crash@2',
   'snapshotter.publish.sync=crash@2',
-  'snapshotter.publish.row=crash@1',
   'snapshotter.publish.row=crash@3',
   'snapshotter.prepare.directory=crash@2',
   'snapshotter.prepare.row=crash@1',
   'snapshotter.commit.sync=crash@1',
   'snapshotter.commit.row=crash@1',
   'snapshotter.remove.row=crash@1',
-  'snapshotter.trash.rename=crash@1',
   'snapshotter.trash.rename=crash@5',
 ];
 
@@ -79,6 +77,22 @@ describe('a daemon killed at a step', () => {
     expect({ failpoints, ...again }).toMatchObject({ failpoints, signal: null, done: { length: 7 } });
   }
 
+  test('or failing there leaves nothing, without any restart', async () => {
+    const places = ['stage.unpack@2', 'stage.done@2', 'mend@1', 'publish.rename@1', 'publish.row@3', 'prepare.row@2'];
+    await Promise.all(places.map((place) => failAndLook(place)));
+  }, 60_000);
+
+  async function failAndLook(place: string): Promise<void> {
+    const [point, hit] = place.split('@');
+    const rootDirectory = join(template, `error-${place}`);
+    await mkdir(rootDirectory);
+    const failed = await run(rootDirectory, `snapshotter.${point}=error@${hit}`);
+    expect([place, failed.signal]).toEqual([place, null]);
+    expect(failed.done.length).toBeLessThan(7);
+    const before = await directoriesIn(rootDirectory);
+    expect({ place, ...(await inspect(rootDirectory)) }).toMatchObject({ place, ...before });
+  }
+
   test('is tried at every failpoint that the module has', async () => {
     const names = new Set<string>();
     for (const file of await readdir(SOURCES)) {
@@ -94,10 +108,16 @@ describe('a daemon killed at a step', () => {
     await snapshotter.reconcile();
     await snapshotter[Symbol.asyncDispose]();
     const rows = store.all('SELECT id, name FROM snapshots ORDER BY id');
-    const entries = await readdir(join(rootDirectory, 'snapshots'));
     return {
       names: rows.map((row) => String(row['name'])),
       rowIds: rows.map((row) => Number(row['id'])),
+      ...(await directoriesIn(rootDirectory)),
+    };
+  }
+
+  async function directoriesIn(rootDirectory: string) {
+    const entries = await readdir(join(rootDirectory, 'snapshots'));
+    return {
       directories: entries
         .filter((name) => /^\d+$/.test(name))
         .map(Number)

@@ -291,13 +291,13 @@ describe('a layer that is still being downloaded', () => {
     }, 50);
     await expect(failing).rejects.toMatchObject({ kind: 'Aborted' });
     await expect(cancelled).rejects.toMatchObject({ kind: 'Cancelled' });
-    expect(await world.leftovers()).toEqual([`staging/${staged.id}`]);
+    expect((await world.leftovers()).filter((path) => path.startsWith('staging/'))).toEqual([`staging/${staged.id}`]);
   });
 
   test('a staged layer that is not committed goes when it is disposed of', async () => {
     {
       await using staged = await world.stage([{ name: 'a' }]);
-      expect(await world.leftovers()).toEqual([`staging/${staged.id}`]);
+      expect(await world.leftovers()).toContain(`staging/${staged.id}`);
     }
     await world.snapshotter.collect(new Set());
     expect(await world.leftovers()).toEqual([]);
