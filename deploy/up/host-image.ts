@@ -19,20 +19,8 @@ export interface HostImage {
 }
 
 const TOOLS = [
-  'sh',
-  'cat',
-  'ls',
-  'echo',
-  'sleep',
-  'hostname',
-  'id',
-  'uname',
-  'env',
-  'ip',
-  'ps',
-  'head',
-  'date',
-  'mount',
+  ...['cat', 'date', 'dd', 'env', 'false', 'head', 'hostname', 'id', 'ip', 'ls', 'mount', 'ps', 'sh', 'sleep', 'stat'],
+  ...['stty', 'tail', 'true', 'uname', 'wc'],
 ];
 
 /** Makes the image in memory (a few megabytes); `command` is what it runs by default. */
