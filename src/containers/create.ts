@@ -16,6 +16,7 @@ import { readSeccompProfile } from './spec/localhost-seccomp.ts';
 import type { RlimitSpec } from './spec/oci.ts';
 import { readUserDatabase } from './spec/rootfs-file.ts';
 import { type ResolvedUser, resolveUser } from './spec/user.ts';
+import { makeVolumes, volumeMounts } from './volumes.ts';
 
 export interface BuildContext {
   readonly snapshotter: Snapshotter;
@@ -31,6 +32,7 @@ export async function buildContainer(
   record: ContainerRecord,
   pod: Pod,
   image: Image,
+  volumeImages: ReadonlyMap<string, Image>,
   context: BuildContext,
   signal: AbortSignal | undefined,
 ): Promise<ContainerUser> {
@@ -41,14 +43,17 @@ export async function buildContainer(
   // The root filesystem stays mounted from here to the end of the container: it is needed now for the users in it, and at the start.
   const user = await prepareRootfs(record, image, context);
   throwIfAborted(signal, 'container.create');
-  const [devices, callerMounts] = await Promise.all([resolveDevices(config), resolveMounts(config)]);
+  await makeVolumes(record, image, volumeImages, context.snapshotter);
+  const volumes = await volumeMounts(record, pod.config.userNamespace);
+  throwIfAborted(signal, 'container.create');
+  const [devices, callerMounts] = await Promise.all([resolveDevices(config), resolveMounts(config, volumes.images)]);
   const { seccomp, privileged } = config.security;
   const localhostSeccomp =
     seccomp.kind === 'localhost' && !privileged ? await readSeccompProfile(seccomp.path) : undefined;
   const rootPath = rootfsPath(directory);
   const spec = buildSpec({
     ...{ pod, config, image: image.config, user, host, rootPath, cgroupsPath, devices, rlimits },
-    ...{ ...callerMounts, targetPidNamespace, localhostSeccomp },
+    ...{ ...callerMounts, ownVolumes: volumes.own, targetPidNamespace, localhostSeccomp },
   });
   warnOfClamp(record, spec.process.oomScoreAdj, context.log);
   await writeSpec(directory, spec);

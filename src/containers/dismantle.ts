@@ -7,6 +7,7 @@ import type { Snapshotter } from '../snapshotter/index.ts';
 import type { TaskService, TaskSpec } from '../task/index.ts';
 import { removeBundle, rootfsPath } from './bundle.ts';
 import type { ContainerRecord } from './records.ts';
+import { removeVolumes, unmountVolumes } from './volumes.ts';
 
 export interface DismantleContext {
   readonly task: TaskService;
@@ -21,15 +22,21 @@ export async function releaseProcesses(record: ContainerRecord, context: Dismant
   await failpoint('container.task.delete');
   await task.delete(context.taskSpec(record));
   await failpoint('container.rootfs.unmount');
-  await snapshotter.unmount(rootfsPath(record.directory));
+  await unmountAll(record, snapshotter);
 }
 
 /** All the rest, once there is no process. */
 export async function removeFiles(record: ContainerRecord, { snapshotter }: DismantleContext): Promise<void> {
-  await snapshotter.unmount(rootfsPath(record.directory));
+  await unmountAll(record, snapshotter);
   await failpoint('container.snapshot.remove');
+  await removeVolumes(record, snapshotter);
   await snapshotter.remove(record.id);
   await removeBundle(record.directory);
+}
+
+async function unmountAll(record: ContainerRecord, snapshotter: Snapshotter): Promise<void> {
+  await unmountVolumes(record, snapshotter);
+  await snapshotter.unmount(rootfsPath(record.directory));
 }
 
 export function sharesPidNamespace({ config }: ContainerRecord): boolean {

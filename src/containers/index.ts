@@ -7,17 +7,25 @@
  */
 import type { ExecResult } from '../task/index.ts';
 import type { ContainerStreams } from './streams.ts';
+import type { IdMappings } from '../linux/index.ts';
 import type { ContainerTransition } from './transition.ts';
 
 export type ContainerState = 'creating' | 'created' | 'running' | 'exited';
 
 export interface ContainerMount {
   readonly containerPath: string;
+  /** Empty when it is an image's files that are mounted. */
   readonly hostPath: string;
+  /** `subPath` is below the image's root; empty: all of it. */
+  readonly image: { readonly name: string; readonly subPath: string } | undefined;
   readonly readonly: boolean;
   readonly recursiveReadonly: boolean;
   readonly propagation: 'private' | 'rslave' | 'rshared';
   readonly selinuxRelabel: boolean;
+  /** `noexec`, `nodev`, ...: as a runtime takes them. */
+  readonly options: readonly string[];
+  /** Whose files the volume's are, seen from the pod's user namespace. */
+  readonly idMappings: IdMappings | undefined;
 }
 
 export interface Resources {
@@ -102,6 +110,8 @@ export interface Container {
   readonly config: ContainerConfig;
   /** Image ID (config digest). */
   readonly imageId: string;
+  /** IDs of the images that it has mounted as volumes. */
+  readonly volumeImageIds: readonly string[];
   readonly createdAtNs: bigint;
   /** 0 until then. */
   readonly startedAtNs: bigint;

@@ -19,6 +19,7 @@ import { exitedRecord, nowNs, unknownExitRecord } from './exit.ts';
 import type { Lifetimes } from './lifetimes.ts';
 import type { ContainerRecord, ContainerRecords } from './records.ts';
 import type { ContainerTransitions } from './transition.ts';
+import { unmountOrphanVolumes } from './volumes.ts';
 
 export interface ReconcileContext {
   readonly records: ContainerRecords;
@@ -100,6 +101,7 @@ async function removeOrphans(context: ReconcileContext): Promise<void> {
     if (records.has(id)) continue;
     const directory = join(containersDirectory, id);
     try {
+      await unmountOrphanVolumes(directory, dismantle.snapshotter);
       await dismantle.snapshotter.unmount(rootfsPath(directory));
       await removeBundle(directory);
       log.warn({ container: id }, 'removed a bundle that no container owns');

@@ -14,6 +14,8 @@ export interface ContainerRecord extends Container {
   readonly stopSignal: number;
   /** The bundle: `config.json` and `rootfs/`. */
   readonly directory: string;
+  /** VOLUMEs of its image: absolute paths in the container. */
+  readonly ownVolumes: readonly string[];
   /** The boot of the host that its processes belong to; empty before the start. */
   readonly bootId: string;
 }
@@ -22,6 +24,7 @@ export interface ContainerRecord extends Container {
 interface ContainerData {
   readonly config: ContainerConfig;
   readonly imageId: string;
+  readonly volumeImageIds: readonly string[];
   readonly createdAtNs: string;
   readonly startedAtNs: string;
   readonly finishedAtNs: string;
@@ -35,6 +38,7 @@ interface ContainerData {
   readonly cgroupsPath: string;
   readonly stopSignal: number;
   readonly directory: string;
+  readonly ownVolumes: readonly string[];
   readonly bootId: string;
 }
 

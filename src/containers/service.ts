@@ -28,6 +28,7 @@ import { endsWithin, stopTask } from './stop.ts';
 import { stopSignal } from './stop-signal.ts';
 import { containerStreams } from './streams.ts';
 import { ContainerTransitions } from './transition.ts';
+import { findVolumeImages, ownVolumePaths } from './volumes.ts';
 
 /** The kubelet's own limit on what it keeps of a probe or hook is far lower. */
 const EXEC_OUTPUT_BYTES_MAX = 16 << 20;
@@ -107,7 +108,9 @@ export function createContainerService(options: ContainerServiceOptions): Contai
         step: 'container.create',
       });
     }
-    using _pinned = images.pin(image);
+    const volumeImages = findVolumeImages(config, (name) => images.find(name));
+    using stack = new DisposableStack();
+    for (const used of [image, ...volumeImages.values()]) stack.use(images.pin(used));
     const id = newId();
     const record: ContainerRecord = {
       ...{ id, podId: pod.id, state: 'creating', config, imageId: image.id, createdAtNs: nowNs() },
@@ -118,12 +121,14 @@ export function createContainerService(options: ContainerServiceOptions): Contai
       cgroupsPath: cgroupsPath(options.cgroupDriver ?? 'cgroupfs', pod.config.cgroupParent, id),
       stopSignal: stopSignal(config.stopSignal, image.config.stopSignal),
       directory: join(containersDirectory, id),
+      volumeImageIds: [...new Set(volumeImages.values().map((volume) => volume.id))],
+      ownVolumes: ownVolumePaths(config, image),
     };
     using _held = await locks.lock(id);
     await transitions.begin(record);
     try {
       const context = { snapshotter, host, rlimits, log, targetPidNamespace };
-      const user = await buildContainer(record, pod, image, context, signal);
+      const user = await buildContainer(record, pod, image, volumeImages, context, signal);
       return await transitions.change({ ...record, state: 'created', user });
     } catch (error) {
       await undo(record);

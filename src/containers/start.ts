@@ -6,6 +6,7 @@ import type { Snapshotter } from '../snapshotter/index.ts';
 import type { TaskService, TaskSpec } from '../task/index.ts';
 import { isRootfsMounted, rootfsPath } from './bundle.ts';
 import type { ContainerRecord } from './records.ts';
+import { mountVolumes } from './volumes.ts';
 
 export interface StartContext {
   readonly task: TaskService;
@@ -18,6 +19,7 @@ export async function startTask(record: ContainerRecord, context: StartContext, 
   const { task, snapshotter } = context;
   // Mounted since the creation, unless somebody took it away.
   if (!(await isRootfsMounted(record.directory))) await snapshotter.mount(record.id, rootfsPath(record.directory));
+  await mountVolumes(record, snapshotter);
   if (record.logPath !== '') await mkdir(dirname(record.logPath), { recursive: true, mode: 0o755 });
   const spec = context.taskSpec(record);
   await failpoint('container.task.create');

@@ -32,7 +32,7 @@ export function nodeHandlers(context: CriContext): Handlers<typeof RuntimeServic
       return {
         status: { conditions: [runtimeReady, networkReady] },
         runtimeHandlers: [...defaults, ...handlers],
-        features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false, mountOptions: false },
+        features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false, mountOptions: true },
         info: verbose ? { config: json(config), network: json(network.status()) } : {},
       };
     },

@@ -1,20 +1,14 @@
 /** ContainerConfig: checked, defaulted, and turned into the container service's terms. */
 import { isUtf8 } from 'node:buffer';
-import type { ContainerConfig, ContainerMount } from '../containers/index.ts';
-import type { ContainerConfig as CriContainerConfig, Device, KeyValue, Mount } from '../generated/cri.js';
+import type { ContainerConfig } from '../containers/index.ts';
+import type { ContainerConfig as CriContainerConfig, Device, KeyValue } from '../generated/cri.js';
 import type { PodConfig } from '../pods/index.ts';
-import { absolutePath, invalid, noNul, oneOf, required, unsupported } from './fields.ts';
+import { absolutePath, invalid, noNul, required, unsupported } from './fields.ts';
+import { parseMount } from './parse-mount.ts';
 import type { HostSecurity } from './parse-pod.ts';
 import { parseResources } from './parse-resources.ts';
 import { parseSecurity } from './parse-security.ts';
 import { linuxSignal } from './signals.ts';
-
-/** enum MountPropagation. */
-const PROPAGATIONS: Readonly<Record<number, ContainerMount['propagation']>> = {
-  0: 'private',
-  1: 'rslave',
-  2: 'rshared',
-};
 
 /** What the pod that the container is for has to say: its own configuration and what its runtime handler can do. */
 export interface PodFacts {
@@ -29,6 +23,7 @@ export function parseContainer(config: CriContainerConfig | null, pod: PodFacts,
   if (given.windows) throw invalid('config.windows', 'this is a Linux host');
   if (given.CDIDevices.length > 0) throw unsupported('config.CDI_devices');
   const { linux } = given;
+  const mountFacts = { ...pod, userNamespace: pod.config.userNamespace !== undefined };
   const text = (field: string) => (value: string, index: number) => noNul(`config.${field}[${index}]`, value);
   return {
     name: required('config.metadata.name', metadata.name),
@@ -39,7 +34,7 @@ export function parseContainer(config: CriContainerConfig | null, pod: PodFacts,
     args: given.args.map(text('args')),
     workingDir: given.workingDir === '' ? '' : absolutePath('config.working_dir', given.workingDir),
     env: given.envs.map((variable, index) => parseVariable(`config.envs[${index}]`, variable)),
-    mounts: given.mounts.map((mount, index) => parseMount(`config.mounts[${index}]`, mount, pod)),
+    mounts: given.mounts.map((mount, index) => parseMount(`config.mounts[${index}]`, mount, mountFacts)),
     devices: given.devices.map((device, index) => parseDevice(`config.devices[${index}]`, device)),
     labels: given.labels,
     annotations: given.annotations,
@@ -59,33 +54,6 @@ function parseVariable(field: string, { key, value }: KeyValue): { key: string; 
   if (key.includes('=')) throw invalid(`${field}.key`, `${JSON.stringify(key)} has an equals sign`);
   if (!isUtf8(value)) throw invalid(`${field}.value`, `the value of ${key} is not UTF-8`);
   return { key, value: noNul(`${field}.value`, Buffer.from(value).toString('utf8')) };
-}
-
-function parseMount(field: string, mount: Mount, pod: PodFacts): ContainerMount {
-  if (mount.image) throw unsupported(`${field}.image`, 'image volumes are not supported yet');
-  if (mount.imageSubPath !== '') throw invalid(`${field}.image_sub_path`, 'needs an image');
-  if (mount.mountOptions.length > 0) throw unsupported(`${field}.mount_options`);
-  if (mount.uidMappings.length > 0) throw unsupported(`${field}.uidMappings`);
-  if (mount.gidMappings.length > 0) throw unsupported(`${field}.gidMappings`);
-  const propagation = oneOf(`${field}.propagation`, mount.propagation, PROPAGATIONS);
-  if (mount.recursiveReadOnly) checkRecursiveReadOnly(field, mount, propagation, pod);
-  return {
-    containerPath: noNul(`${field}.container_path`, required(`${field}.container_path`, mount.containerPath)),
-    hostPath: absolutePath(`${field}.host_path`, required(`${field}.host_path`, mount.hostPath)),
-    readonly: mount.readonly,
-    recursiveReadonly: mount.recursiveReadOnly,
-    propagation,
-    selinuxRelabel: mount.selinuxRelabel,
-  };
-}
-
-function checkRecursiveReadOnly(field: string, mount: Mount, propagation: string, pod: PodFacts): void {
-  if (!mount.readonly) throw invalid(`${field}.recursive_read_only`, 'needs readonly');
-  if (propagation !== 'private') throw invalid(`${field}.recursive_read_only`, 'needs private propagation');
-  // The kubelet looks for this word (cri-api's errors package).
-  if (!pod.recursiveReadOnlyMounts) {
-    throw unsupported('RROUnsupported', `${field}.recursive_read_only: the pod's runtime or the kernel can't do that`);
-  }
 }
 
 function parseDevice(

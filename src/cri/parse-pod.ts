@@ -39,6 +39,7 @@ export function parsePod(config: PodSandboxConfig | null, runtimeHandler: string
       'config.linux.security_context.namespace_options',
       security?.namespaceOptions ?? null,
     ),
+    userNamespace: undefined,
     privileged: security?.privileged ?? false,
   };
 }

@@ -80,6 +80,10 @@ function renderMount(mount: ContainerMount): IMount {
   return {
     containerPath: mount.containerPath,
     hostPath: mount.hostPath,
+    image: mount.image && { image: mount.image.name },
+    imageSubPath: mount.image?.subPath ?? '',
+    mountOptions: mount.options,
+    ...(mount.idMappings && { uidMappings: mount.idMappings.uids, gidMappings: mount.idMappings.gids }),
     readonly: mount.readonly,
     recursiveReadOnly: mount.recursiveReadonly,
     propagation: PROPAGATIONS[mount.propagation],

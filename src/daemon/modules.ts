@@ -61,7 +61,7 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
   const images: ImageService = stack.use(
     await createImageService({
       ...{ rootDirectory, store, content, snapshotter, registry, log },
-      inUse: (imageId) => containers.list().find((container) => container.imageId === imageId)?.id,
+      inUse: (id) => containers.list().find((one) => one.imageId === id || one.volumeImageIds.includes(id))?.id,
       pinnedImages: config.images.pinned,
       downloadsMax: config.images.downloadsMax,
       unpacksMax: config.images.unpacksMax,

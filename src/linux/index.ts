@@ -46,6 +46,7 @@ export {
 export { type DescriptorReceiver, receiveDescriptor } from './descriptor-passing.ts';
 export { errnoName, SystemError } from './errno.ts';
 export { lockFile } from './file-lock.ts';
+export { hostId, type IdMapping, type IdMappings, mapFile } from './id-mappings.ts';
 export { AT_FDCWD, closeDescriptor, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH, type PathLike } from './libc.ts';
 export { connectInNamespace } from './loopback-connection.ts';
 export {

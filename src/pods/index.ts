@@ -9,6 +9,7 @@
  * ready (a pin, its init process) is gone.
  */
 import type { Socket } from 'node:net';
+import type { IdMappings } from '../linux/index.ts';
 import type { PortMapping } from '../network/index.ts';
 import type { PodTransition } from './transition.ts';
 
@@ -41,6 +42,8 @@ export interface PodConfig {
   readonly cgroupParent: string;
   readonly sysctls: Readonly<Record<string, string>>;
   readonly namespaces: { readonly network: NamespaceMode; readonly pid: NamespaceMode; readonly ipc: NamespaceMode };
+  /** ID mappings of a user namespace of the pod's own; undefined: the host's. */
+  readonly userNamespace: IdMappings | undefined;
   readonly privileged: boolean;
 }
 

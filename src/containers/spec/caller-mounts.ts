@@ -12,19 +12,33 @@ export interface ResolvedMounts {
   readonly rootfsPropagation: 'rslave' | 'rshared' | undefined;
 }
 
-export async function resolveMounts(config: ContainerConfig): Promise<ResolvedMounts> {
+/** `images`: the mounts of the configuration that are made already, because they come from images. */
+export async function resolveMounts(
+  config: ContainerConfig,
+  images: ReadonlyMap<ContainerMount, MountSpec>,
+): Promise<ResolvedMounts> {
   const propagations = new Set(config.mounts.map((mount) => mount.propagation));
   // The mount table is only read when somebody needs to know.
   const table = propagations.has('rslave') || propagations.has('rshared') ? await mountInfo() : [];
   const mounts: MountSpec[] = [];
   for (const mount of config.mounts) {
+    const image = images.get(mount);
+    if (image) {
+      mounts.push(image);
+      continue;
+    }
     const source = await resolveSource(mount);
     checkPropagation(mount, source, table);
     mounts.push({
       destination: posix.resolve('/', mount.containerPath),
       type: 'bind',
       source,
-      options: ['rbind', mount.propagation === 'private' ? 'rprivate' : mount.propagation, accessOf(mount)],
+      options: [
+        'rbind',
+        mount.propagation === 'private' ? 'rprivate' : mount.propagation,
+        accessOf(mount),
+        ...mount.options,
+      ],
     });
   }
   const rootfsPropagation = propagations.has('rshared') ? 'rshared' : propagations.has('rslave') ? 'rslave' : undefined;

@@ -10,7 +10,7 @@ const SECURE = ['nosuid', 'noexec', 'nodev'] as const;
 export function buildMounts(input: SpecInput): MountSpec[] {
   const callers = new Set(input.mounts.map((mount) => posix.normalize(mount.destination)));
   const ours = [...systemMounts(input), ...podMounts(input)].filter((mount) => !callers.has(mount.destination));
-  const all = [...ours, ...input.mounts];
+  const all = [...ours, ...input.ownVolumes, ...input.mounts];
   return all.toSorted((a, b) => depth(a.destination) - depth(b.destination));
 }
 

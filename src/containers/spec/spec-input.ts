@@ -22,6 +22,8 @@ export interface SpecInput {
   readonly devices: { readonly nodes: readonly DeviceSpec[]; readonly rules: readonly DeviceRule[] };
   /** The caller's mounts, sources resolved. */
   readonly mounts: readonly MountSpec[];
+  /** The image's VOLUMEs, sources resolved. */
+  readonly ownVolumes: readonly MountSpec[];
   readonly rootfsPropagation: 'rslave' | 'rshared' | undefined;
   /** The PID namespace of the target container, where the configuration names one. */
   readonly targetPidNamespace: string | undefined;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { ContainerConfig, SecurityContext } from '../../../src/containers/index.ts';
 import { makePropagation, mount as mountHost, unmount } from '../../../src/linux/index.ts';
-import { podConfig, resources, security } from '../../fixtures/pod-configs.ts';
+import { hostMount, podConfig, resources, security } from '../../fixtures/pod-configs.ts';
 import { exited, output, shell, started } from '../../fixtures/pod-steps.ts';
 import { PodWorld } from '../../fixtures/pod-world.ts';
 
@@ -83,13 +83,10 @@ describe('a container process', () => {
     const hostPath = join(world.directory, 'volume');
     await mkdir(hostPath);
     await writeFile(join(hostPath, 'file'), 'content');
-    const mount = {
-      ...{ hostPath, recursiveReadonly: false, propagation: 'private' as const, selinuxRelabel: false },
-    };
     const mounts = [
-      { ...mount, containerPath: '/data', readonly: false },
-      { ...mount, containerPath: '/data-ro', readonly: true },
-      { ...mount, containerPath: '/made', hostPath: join(world.directory, 'new/one'), readonly: false },
+      hostMount({ hostPath }),
+      hostMount({ hostPath, containerPath: '/data-ro', readonly: true }),
+      hostMount({ hostPath: join(world.directory, 'new/one'), containerPath: '/made' }),
     ];
     const script =
       'read line < /data-ro/file; echo $line; touch /data/new && echo written; touch /data-ro/x 2>/dev/null || echo kept; test -d /made && echo made';
@@ -100,8 +97,7 @@ describe('a container process', () => {
   test('sees what is mounted later on a host path, where that was asked for and can be had', async () => {
     const volume = join(world.directory, 'propagated');
     await mkdir(join(volume), { recursive: true });
-    const mount = { hostPath: volume, containerPath: '/data', readonly: false, recursiveReadonly: false };
-    const slave = { mounts: [{ ...mount, propagation: 'rslave' as const, selinuxRelabel: false }] };
+    const slave = { mounts: [hostMount({ hostPath: volume, propagation: 'rslave' })] };
     await expect(world.containers.create(podId, shell('true', slave))).rejects.toMatchObject({
       ...{ kind: 'FailedPrecondition', message: expect.stringMatching(/rslave.*propagated.*private/) },
     });

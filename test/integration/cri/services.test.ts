@@ -68,6 +68,7 @@ function stubContainer(id: string, changes: Partial<Container> = {}): Container 
     state: 'running',
     config: parseContainer(ContainerConfig.decode(request.finish()), facts, { selinuxEnabled: false }),
     imageId: 'sha256:i',
+    volumeImageIds: [],
     createdAtNs: 1_795_359_830_123_456_789n,
     startedAtNs: 0n,
     finishedAtNs: 0n,

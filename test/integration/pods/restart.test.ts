@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { removeNamespace } from '../../../src/linux/index.ts';
-import { podConfig, security } from '../../fixtures/pod-configs.ts';
+import { hostMount, podConfig, security } from '../../fixtures/pod-configs.ts';
 import { exited, output, ready, shell, started, UNTIL_TERM, until } from '../../fixtures/pod-steps.ts';
 import { PodWorld } from '../../fixtures/pod-world.ts';
 
@@ -28,8 +28,7 @@ describe('after a restart of the daemon', () => {
     const pod = await world.pods.run(podConfig({ namespaces: SHARED, logDirectory: join(world.directory, 'logs') }));
     const lives = await started(world, pod.id, shell(UNTIL_TERM, { ...inPodPid, logPath: 'lives.log' }));
     const wait = join(world.directory, 'go');
-    const mount = { hostPath: world.directory, containerPath: '/host', readonly: false, recursiveReadonly: false };
-    const mounts = [{ ...mount, propagation: 'private' as const, selinuxRelabel: false }];
+    const mounts = [hostMount({ hostPath: world.directory, containerPath: '/host' })];
     const ends = await started(
       world,
       pod.id,

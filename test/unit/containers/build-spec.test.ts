@@ -15,6 +15,7 @@ function input(changes: Partial<SpecInput> = {}): SpecInput {
     cgroupsPath: '/cairn/x',
     devices: { nodes: [], rules: [] },
     mounts: [],
+    ownVolumes: [],
     rootfsPropagation: undefined,
     targetPidNamespace: undefined,
     localhostSeccomp: undefined,

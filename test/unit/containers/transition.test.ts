@@ -30,6 +30,7 @@ const container = (id: string, podId: string, changes: Partial<ContainerRecord> 
   ...{ startedAtNs: 0n, finishedAtNs: 0n, exitCode: 0, reason: '', message: '', logPath: '' },
   ...{ user: undefined, pid: undefined },
   ...{ runtimeName: 'runc', cgroupsPath: '/x', stopSignal: 15, directory: '/d', bootId: '' },
+  ...{ volumeImageIds: [], ownVolumes: [] },
   ...changes,
 });
 

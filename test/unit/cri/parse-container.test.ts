@@ -60,12 +60,41 @@ describe('a container request', () => {
       {
         containerPath: '/in',
         hostPath: '/out',
+        image: undefined,
         readonly: true,
         recursiveReadonly: false,
         propagation: 'rshared',
         selinuxRelabel: true,
+        options: [],
+        idMappings: undefined,
       },
     ]);
+  });
+
+  test('may take rights from a mount, but not add any', () => {
+    const options = (...mountOptions: string[]) => mount({ mountOptions }).mounts[0]?.options;
+    expect(options('noexec', 'nosuid', 'nodev')).toEqual(['noexec', 'nosuid', 'nodev']);
+    for (const option of ['exec', 'suid', 'rw', 'bind', 'rshared', 'uid=0', '']) {
+      expect(refusal(() => options('noexec', option))).toMatch(
+        /^InvalidArgument: config\.mounts\[0\]\.mount_options\[1\]: .* is not one of nodev, noexec, /,
+      );
+    }
+  });
+
+  test('may mount an image, or a part of it, which is read-only in any case', () => {
+    const image = { image: 'sha256:abc' };
+    const mounts = [{ containerPath: '/model', image, imageSubPath: 'weights/v1' }];
+    expect(container({ mounts }).mounts[0]).toMatchObject({
+      image: { name: 'sha256:abc', subPath: 'weights/v1' },
+      hostPath: '',
+      readonly: true,
+    });
+    const refused = (changes: object) => refusal(() => container({ mounts: [{ ...mounts[0], ...changes }] }));
+    expect(refused({ hostPath: '/x' })).toMatch(/host_path: must be empty with an image/);
+    expect(refused({ propagation: 2 })).toMatch(/propagation: must be private/);
+    expect(refused({ imageSubPath: '/etc' })).toMatch(/image_sub_path: .* is not below the root/);
+    expect(refused({ imageSubPath: 'a/../../etc' })).toMatch(/image_sub_path: .* is not below the root/);
+    expect(refused({ image: undefined, hostPath: '/x' })).toMatch(/image_sub_path: needs an image/);
   });
 
   test('may mount recursively read-only only where the runtime can', () => {
@@ -248,6 +277,10 @@ describe('a container request', () => {
       'config.linux.security_context.seccomp.localhost_ref: "x.json" is not an absolute path',
     ],
     [
+      { mounts: [{ containerPath: '/x', hostPath: '/x', gidMappings: [{}] }] },
+      'config.mounts[0].uidMappings: the pod has no user namespace',
+    ],
+    [
       { linux: { securityContext: { apparmor: { profileType: 1, localhostRef: 'x' } } } },
       'config.linux.security_context.apparmor.localhost_ref: is only allowed with Localhost',
     ],
@@ -257,10 +290,6 @@ describe('a container request', () => {
 
   test.each<[IContainerConfig, string]>([
     [{ CDIDevices: [{ name: 'a/b=c' }] }, 'config.CDI_devices'],
-    [{ mounts: [{ containerPath: '/x', image: { image: 'x' } }] }, 'config.mounts[0].image'],
-    [{ mounts: [{ containerPath: '/x', hostPath: '/x', mountOptions: ['noexec'] }] }, 'config.mounts[0].mount_options'],
-    [{ mounts: [{ containerPath: '/x', hostPath: '/x', uidMappings: [{}] }] }, 'config.mounts[0].uidMappings'],
-    [{ mounts: [{ containerPath: '/x', hostPath: '/x', gidMappings: [{}] }] }, 'config.mounts[0].gidMappings'],
     [
       { linux: { securityContext: { namespaceOptions: { usernsOptions: { uids: [{ length: 1 }] } } } } },
       'config.linux.security_context.namespace_options.userns_options',
