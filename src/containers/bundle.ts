@@ -5,7 +5,7 @@
  * container of an earlier boot can't be started any more, and with a seccomp profile it is 15 KB that every commit would write. It
  * is complete before the row says `created`, and an update before the start rewrites it.
  */
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CairnError, errnoOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
@@ -25,6 +25,14 @@ export async function makeBundle(directory: string): Promise<void> {
 export async function writeSpec(directory: string, spec: RuntimeSpec): Promise<void> {
   await failpoint('container.spec.write');
   await writeFile(join(directory, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
+}
+
+/** Whole or not at all: the container may be started from it at any time. */
+export async function rewriteSpec(directory: string, spec: RuntimeSpec): Promise<void> {
+  const path = join(directory, 'config.json');
+  await writeFile(`${path}.tmp`, JSON.stringify(spec), { mode: 0o600 });
+  await failpoint('container.spec.rename');
+  await rename(`${path}.tmp`, path);
 }
 
 /** NotFound when it went with the boot it belonged to. */

@@ -5,9 +5,11 @@
  * spec; `start` makes the processes (conmon, runc). A command that can't start leaves the container exited, reason
  * `StartError`, exit code 128, and `start` throws the runtime's own words.
  */
+
+import type { IdMappings } from '../linux/index.ts';
+import type { Resources } from '../pods/index.ts';
 import type { ExecResult } from '../task/index.ts';
 import type { ContainerStreams } from './streams.ts';
-import type { IdMappings } from '../linux/index.ts';
 import type { ContainerTransition } from './transition.ts';
 
 export type ContainerState = 'creating' | 'created' | 'running' | 'exited';
@@ -26,19 +28,6 @@ export interface ContainerMount {
   readonly options: readonly string[];
   /** Whose files the volume's are, seen from the pod's user namespace. */
   readonly idMappings: IdMappings | undefined;
-}
-
-export interface Resources {
-  readonly cpuPeriod: number;
-  readonly cpuQuota: number;
-  readonly cpuShares: number;
-  readonly memoryLimitBytes: number;
-  readonly memorySwapLimitBytes: number;
-  readonly oomScoreAdj: number;
-  readonly cpusetCpus: string;
-  readonly cpusetMems: string;
-  readonly hugepageLimits: readonly { readonly pageSize: string; readonly limitBytes: number }[];
-  readonly unified: Readonly<Record<string, string>>;
 }
 
 export type SeccompProfile =
@@ -108,6 +97,8 @@ export interface Container {
   readonly podId: string;
   readonly state: ContainerState;
   readonly config: ContainerConfig;
+  /** Those in effect: as created and updated since, and as far as the host gives them. */
+  readonly resources: Resources;
   /** Image ID (config digest). */
   readonly imageId: string;
   /** IDs of the images that it has mounted as volumes. */
@@ -148,6 +139,11 @@ export interface ContainerService extends ContainerStreams, AsyncDisposable {
   /** What is still being created is listed only to those who ask for that state. */
   list(filter?: ContainerFilter): Container[];
   execSync(id: string, command: readonly string[], timeoutSeconds: number, signal?: AbortSignal): Promise<ExecResult>;
+  /**
+   * Changes limits; what the update does not name stays. A created container starts with them; FailedPrecondition for one
+   * that has exited. After an error the limits are those from before.
+   */
+  updateResources(id: string, update: Resources): Promise<void>;
   reopenLog(id: string): Promise<void>;
   /** The runtime spec, for verbose status. NotFound after a reboot: it belonged to that boot. */
   runtimeSpec(id: string): Promise<unknown>;
@@ -157,6 +153,7 @@ export interface ContainerService extends ContainerStreams, AsyncDisposable {
   reconcile(): Promise<void>;
 }
 
+export type { Resources } from '../pods/index.ts';
 export { type ContainerServiceOptions, createContainerService } from './service.ts';
 export { type HostFacts, readHostFacts } from './spec/host-facts.ts';
 export type { RlimitSpec } from './spec/oci.ts';

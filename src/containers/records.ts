@@ -4,7 +4,7 @@
  */
 import { CairnError } from '../base/errors.ts';
 import type { Row, Store } from '../store/index.ts';
-import type { Container, ContainerConfig, ContainerFilter, ContainerState, ContainerUser } from './index.ts';
+import type { Container, ContainerConfig, ContainerFilter, ContainerState, ContainerUser, Resources } from './index.ts';
 
 /** A container and what only this module needs to know of it. */
 export interface ContainerRecord extends Container {
@@ -23,6 +23,7 @@ export interface ContainerRecord extends Container {
 /** The `data` column. `imageId` is read by the image service as well. */
 interface ContainerData {
   readonly config: ContainerConfig;
+  readonly resources: Resources;
   readonly imageId: string;
   readonly volumeImageIds: readonly string[];
   readonly createdAtNs: string;
@@ -73,6 +74,14 @@ export class ContainerRecords {
       tx.run('UPDATE containers SET state = ?, data = ? WHERE id = ?', state, toData(record), id),
     );
     this.#byId.set(id, record);
+  }
+
+  /** As `update`, but of the resources alone: the container may change its state meanwhile. */
+  async updateResources(id: string, resources: Resources): Promise<void> {
+    const sql = "UPDATE containers SET data = json_set(data, '$.resources', json(?)) WHERE id = ?";
+    await this.#store.transaction((tx) => tx.run(sql, JSON.stringify(resources), id));
+    const record = this.#byId.get(id);
+    if (record) this.#byId.set(id, { ...record, resources });
   }
 
   async delete(id: string): Promise<void> {

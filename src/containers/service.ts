@@ -16,18 +16,20 @@ import { readSpec } from './bundle.ts';
 import { buildContainer } from './create.ts';
 import { removeFiles } from './dismantle.ts';
 import { nowNs, startErrorRecord } from './exit.ts';
-import type { ContainerConfig, ContainerService } from './index.ts';
+import type { ContainerConfig, ContainerService, Resources } from './index.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { containerLogPath } from './log-path.ts';
 import { reconcileContainers } from './reconcile.ts';
 import { type ContainerRecord, ContainerRecords } from './records.ts';
 import { type HostFacts, readHostFacts } from './spec/host-facts.ts';
 import type { RlimitSpec } from './spec/oci.ts';
+import { effectiveResources } from './spec/resources.ts';
 import { startTask } from './start.ts';
 import { endsWithin, stopTask } from './stop.ts';
 import { stopSignal } from './stop-signal.ts';
 import { containerStreams } from './streams.ts';
 import { ContainerTransitions } from './transition.ts';
+import { updateContainer } from './update.ts';
 import { findVolumeImages, ownVolumePaths } from './volumes.ts';
 
 /** The kubelet's own limit on what it keeps of a probe or hook is far lower. */
@@ -116,6 +118,7 @@ export function createContainerService(options: ContainerServiceOptions): Contai
       ...{ id, podId: pod.id, state: 'creating', config, imageId: image.id, createdAtNs: nowNs() },
       ...{ startedAtNs: 0n, finishedAtNs: 0n, exitCode: 0, reason: '', message: '', bootId: '' },
       ...{ user: undefined, pid: undefined },
+      resources: effectiveResources(config.resources, host),
       logPath: containerLogPath(pod.config.logDirectory, config.logPath),
       runtimeName: runtimeNamed(runtimes, pod.config.runtimeHandler || options.defaultRuntime).name,
       cgroupsPath: cgroupsPath(options.cgroupDriver ?? 'cgroupfs', pod.config.cgroupParent, id),
@@ -213,6 +216,14 @@ export function createContainerService(options: ContainerServiceOptions): Contai
     lifetimes.forget(id);
   }
 
+  async function updateResources(unsafeId: string, update: Resources): Promise<void> {
+    const { id } = records.get(unsafeId);
+    using _held = await locks.lock(id);
+    const record = records.get(id);
+    if (record.state !== 'created' && record.state !== 'running') throw wrongState(record, 'given other resources');
+    await records.updateResources(id, await updateContainer(record, update, { task, host, log }));
+  }
+
   async function execSync(
     unsafeId: string,
     command: readonly string[],
@@ -245,6 +256,7 @@ export function createContainerService(options: ContainerServiceOptions): Contai
     execSync: (id, command, timeoutSeconds, signal) =>
       measured('exec', () => execSync(id, command, timeoutSeconds, signal)),
     ...containerStreams({ records, task }),
+    updateResources: (id, update) => measured('update', () => updateResources(id, update)),
     async reopenLog(id) {
       const record = records.get(id);
       if (record.state !== 'running') throw wrongState(record, 'given a new log');

@@ -3,10 +3,11 @@ import { isCairnError } from '../base/errors.ts';
 import type { Container, ContainerFilter } from '../containers/index.ts';
 import { ContainerState, type ContainerFilter as CriFilter, type RuntimeService } from '../generated/cri.js';
 import type { Handlers } from '../rpc/index.ts';
-import { integer, oneOf } from './fields.ts';
+import { integer, invalid, oneOf, required } from './fields.ts';
 import { filterId, find, tryFind } from './ids.ts';
 import type { CriContext } from './index.ts';
 import { parseContainer } from './parse-container.ts';
+import { parseResources } from './parse-resources.ts';
 import { portions } from './portions.ts';
 import { info } from './render.ts';
 import { renderContainer, renderContainerStatus } from './render-container.ts';
@@ -67,6 +68,13 @@ export function containerHandlers(context: CriContext): Handlers<typeof RuntimeS
         status: renderContainerStatus(container, context.imageNames(container)),
         info: verbose ? await containerInfo(container, context) : {},
       };
+    },
+
+    async updateContainerResources({ containerId, linux, windows }) {
+      if (windows) throw invalid('windows', 'this is a Linux host');
+      const { id } = find(containers, 'container_id', containerId);
+      await containers.updateResources(id, parseResources('linux', required('linux', linux)));
+      return {};
     },
 
     async reopenContainerLog({ containerId }) {

@@ -66,7 +66,7 @@ export function renderContainerStatus(
     message: container.message,
     logPath: container.logPath,
     mounts: config.mounts.map(renderMount),
-    resources: { linux: renderResources(config.resources) },
+    resources: { linux: renderResources(container.resources) },
     user: container.user && { linux: renderUser(container.user) },
     stopSignal: criSignal(container.stopSignal) as Signal,
   };

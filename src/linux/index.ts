@@ -43,6 +43,14 @@ export {
   cgroupPaths,
   parseProcessCgroups,
 } from './cgroup-layout.ts';
+export {
+  type CgroupLimits,
+  type CgroupWrite,
+  cpuWeight,
+  limitWritesV1,
+  limitWritesV2,
+  setCgroupLimits,
+} from './cgroup-limits.ts';
 export { type DescriptorReceiver, receiveDescriptor } from './descriptor-passing.ts';
 export { errnoName, SystemError } from './errno.ts';
 export { lockFile } from './file-lock.ts';

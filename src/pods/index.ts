@@ -101,6 +101,7 @@ export interface PodMembers {
 
 export { type CgroupDriver, cgroupsPath } from './cgroup.ts';
 export { type PodFiles, podFiles, podHostname } from './files.ts';
+export { mergeResources, NO_RESOURCES, type Resources } from './resources.ts';
 export { runtimeNamed } from './runtime-name.ts';
 export { createPodService, type PodServiceOptions } from './service.ts';
 export type { PodTransition } from './transition.ts';

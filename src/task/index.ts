@@ -130,10 +130,16 @@ export interface TaskService extends AsyncDisposable {
   openExec(id: string, process: object, options: OpenExecOptions): Promise<OpenExec>;
   /** The streams of the container's own process, from now on. FailedPrecondition when it does not run. */
   attach(id: string, options: AttachOptions): Attachment;
+  /**
+   * Sets limits (`linux.resources` of the runtime spec; what it does not name stays). On failure, in the runtime's own
+   * words, some of them may be set. FailedPrecondition when it does not run.
+   */
+  update(id: string, resources: object): Promise<void>;
   /** The log was renamed: conmon opens the path anew. Without a rename nothing happens. */
   reopenLog(id: string): Promise<void>;
   /** Removes what the runtime, conmon and the cgroups still hold. Kills if it still runs. Safe to repeat. */
   delete(spec: TaskSpec): Promise<void>;
 }
 
+export { containerCgroup } from './cgroups.ts';
 export { createTaskService, type TaskServiceOptions } from './service.ts';

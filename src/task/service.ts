@@ -27,6 +27,7 @@ import { checkTaskId, type TaskPaths, taskPaths } from './paths.ts';
 import { isMonitorRunning, readRecord, type TaskRecord, writeRecord } from './record.ts';
 import { callRuntime, runtimeStatus } from './runtime.ts';
 import { undoTask, wasEverMade } from './undo.ts';
+import { updateTask } from './update.ts';
 
 export interface TaskServiceOptions {
   /** `tasks/` and `exits/` are made in it. */
@@ -193,6 +194,12 @@ class ConmonTaskService implements TaskService {
     const { spec, record } = this.#running(id, 'task.reopenLog');
     if (spec.logPath === undefined) return;
     await reopenLog({ bundle: spec.bundle, logPath: spec.logPath, monitorPid: record.monitorPid });
+  }
+
+  async update(id: string, resources: object): Promise<void> {
+    using _turn = await this.#mutex.lock(id);
+    const { spec, paths } = this.#running(id, 'task.update');
+    await updateTask({ id, runtime: spec.runtime, paths, resources, timeoutMs: this.#timeoutMs });
   }
 
   async delete(spec: TaskSpec): Promise<void> {

@@ -6,6 +6,7 @@ import { podHostname } from '../../pods/index.ts';
 import type { ContainerConfig } from '../index.ts';
 import { buildCapabilities } from './capabilities.ts';
 import type { ProcessSpec } from './oci.ts';
+import { effectiveResources } from './resources.ts';
 import { apparmorProfile } from './security.ts';
 import type { SpecInput } from './spec-input.ts';
 
@@ -23,7 +24,7 @@ export function buildProcess(input: SpecInput): ProcessSpec {
     capabilities: buildCapabilities(config.security, host.capabilities),
     ...(input.rlimits.length > 0 ? { rlimits: input.rlimits } : {}),
     noNewPrivileges: config.security.noNewPrivileges,
-    oomScoreAdj: Math.max(config.resources.oomScoreAdj, host.oomScoreAdjMin),
+    oomScoreAdj: effectiveResources(config.resources, host).oomScoreAdj,
     ...(apparmor === undefined ? {} : { apparmorProfile: apparmor }),
   };
 }

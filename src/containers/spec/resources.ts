@@ -4,6 +4,11 @@ import type { Resources } from '../index.ts';
 import type { HostFacts } from './host-facts.ts';
 import type { DeviceRule, ResourcesSpec } from './oci.ts';
 
+/** What the host lets a container have of it: less OOM protection than the daemon's own can't be undercut without the privilege. */
+export function effectiveResources(resources: Resources, host: HostFacts): Resources {
+  return { ...resources, oomScoreAdj: Math.max(resources.oomScoreAdj, host.oomScoreAdjMin) };
+}
+
 /** 0 and the empty string mean "not set" in CRI, and are left out of the spec. */
 export function buildResources(
   resources: Resources,
@@ -33,6 +38,10 @@ function memoryOf(resources: Resources, host: HostFacts): { limit?: number; swap
   const limit = resources.memoryLimitBytes;
   // A limit without word on swap means that the container does not swap: memory and swap together get the same limit.
   const swap = resources.memorySwapLimitBytes !== 0 ? resources.memorySwapLimitBytes : limit;
+  if (resources.memorySwapLimitBytes > limit && !host.swapAccounting) {
+    const message = `a limit for swap was asked for, but this host does not account for swap (kernel parameter swapaccount)`;
+    throw new CairnError('FailedPrecondition', message, { step: 'container.spec' });
+  }
   return {
     ...(limit !== 0 ? { limit } : {}),
     ...(swap !== 0 && host.swapAccounting ? { swap } : {}),

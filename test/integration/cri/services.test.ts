@@ -13,6 +13,7 @@ import { parseContainer } from '../../../src/cri/parse-container.ts';
 import { Cairn } from '../../../src/generated/cairn.js';
 import { ContainerConfig, ImageService, RuntimeService } from '../../../src/generated/cri.js';
 import { createGrpcServer, createRpcClient, type GrpcServer, type RpcClient } from '../../../src/rpc/index.ts';
+import { resources } from '../../fixtures/pod-configs.ts';
 import { stubDomain, stubImage, stubPod } from '../../fixtures/stub-domain.ts';
 
 const runtime = RuntimeService.methods;
@@ -67,6 +68,7 @@ function stubContainer(id: string, changes: Partial<Container> = {}): Container 
     podId: 'p1',
     state: 'running',
     config: parseContainer(ContainerConfig.decode(request.finish()), facts, { selinuxEnabled: false }),
+    resources,
     imageId: 'sha256:i',
     volumeImageIds: [],
     createdAtNs: 1_795_359_830_123_456_789n,

@@ -8,7 +8,7 @@ import { type ContainerTransition, ContainerTransitions } from '../../../src/con
 import { type PodRecord, PodRecords } from '../../../src/pods/records.ts';
 import { PodTransitions } from '../../../src/pods/transition.ts';
 import { openStore, type Store } from '../../../src/store/index.ts';
-import { containerConfig, podConfig, readyPod } from '../../fixtures/pod-configs.ts';
+import { containerConfig, podConfig, readyPod, resources } from '../../fixtures/pod-configs.ts';
 
 let directory: string;
 let store: Store;
@@ -30,7 +30,7 @@ const container = (id: string, podId: string, changes: Partial<ContainerRecord> 
   ...{ startedAtNs: 0n, finishedAtNs: 0n, exitCode: 0, reason: '', message: '', logPath: '' },
   ...{ user: undefined, pid: undefined },
   ...{ runtimeName: 'runc', cgroupsPath: '/x', stopSignal: 15, directory: '/d', bootId: '' },
-  ...{ volumeImageIds: [], ownVolumes: [] },
+  ...{ volumeImageIds: [], ownVolumes: [], resources },
   ...changes,
 });
 
