@@ -66,6 +66,9 @@ export const declaration = {
   }),
   streaming: section('Exec, attach and port-forward.', {
     address: matching('Where the streaming server listens, HOST:PORT.', HOST_PORT, 'HOST:PORT', '127.0.0.1:0'),
+    tlsCert: path('PEM file with the certificate for https and wss. Empty: plain HTTP.', ''),
+    tlsKey: path('PEM file with its key.', ''),
+    idleTimeoutSeconds: integer('How long nothing may move before a connection is closed.', 1, 2_000_000, 14_400),
   }),
   sandbox: section('Pod sandboxes.', {
     image: text('Image of the init process in pods that share one PID namespace. Empty: catatonit of this host.', ''),

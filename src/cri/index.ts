@@ -14,6 +14,7 @@ import type { NetworkService } from '../network/index.ts';
 import type { PodService } from '../pods/index.ts';
 import { type Service, service } from '../rpc/index.ts';
 import type { StatsService } from '../stats/index.ts';
+import type { StreamingServer } from '../streaming/index.ts';
 import { containerHandlers } from './containers.ts';
 import { eventHandlers } from './events.ts';
 import { execHandlers } from './exec.ts';
@@ -21,6 +22,7 @@ import { imageHandlers } from './images.ts';
 import { nodeHandlers } from './node.ts';
 import { sandboxHandlers } from './sandboxes.ts';
 import { statsHandlers } from './stats.ts';
+import { streamHandlers } from './streams.ts';
 import { subject } from './subject.ts';
 
 export interface HandlerInfo {
@@ -36,6 +38,7 @@ export interface CriOptions {
   readonly network: NetworkService;
   readonly stats: StatsService;
   readonly events: EventService;
+  readonly streaming: StreamingServer;
   /** Of Cairn. */
   readonly version: string;
   readonly runtimeHandlers: readonly HandlerInfo[];
@@ -69,6 +72,7 @@ export function criServices(options: CriOptions): Service[] {
     ...sandboxHandlers(context),
     ...containerHandlers(context),
     ...execHandlers(context),
+    ...streamHandlers(context),
     ...statsHandlers(context),
     ...eventHandlers(context),
   };

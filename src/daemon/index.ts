@@ -13,6 +13,7 @@ import { serveMetrics } from './metrics-server.ts';
 import { openModules, reconcile } from './modules.ts';
 import { readRuntimes } from './runtime-info.ts';
 import { createServices } from './services.ts';
+import { openStreaming } from './streaming.ts';
 
 export { createLogger } from './logger.ts';
 export { tearDown } from './teardown.ts';
@@ -27,10 +28,11 @@ export async function runDaemon(config: Config, configFile: string, log: Logger)
   await reconcile(modules);
   const metricsServer =
     config.metricsAddress === '' ? undefined : stack.use(await serveMetrics(config.metricsAddress, log));
+  const streaming = stack.use(await openStreaming(config, modules, log));
   const listen = `unix://${socketPath(config)}`;
   const metricsAddress = metricsServer?.address ?? '';
   const runtimes = await readRuntimes(modules.runtimes.values(), log);
-  const services = await createServices({ modules, config, configFile, runtimes, listen, metricsAddress });
+  const services = await createServices({ modules, streaming, config, configFile, runtimes, listen, metricsAddress });
   stack.use(await createGrpcServer({ listen, services, log }));
   const startMs = Math.round(performance.now() - startedAt);
   log.info({ version: VERSION, listen, root: config.root, state: config.state, startMs }, 'cairnd is ready');

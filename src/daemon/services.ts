@@ -6,6 +6,7 @@ import type { Config } from '../config/index.ts';
 import { criServices } from '../cri/index.ts';
 import { cgroupMode } from '../linux/index.ts';
 import type { Service } from '../rpc/index.ts';
+import type { StreamingServer } from '../streaming/index.ts';
 import type { Modules } from './modules.ts';
 import type { RuntimeInfo } from './runtime-info.ts';
 
@@ -13,6 +14,7 @@ const CGROUP_DRIVER = 'cgroupfs';
 
 export interface ServiceOptions {
   readonly modules: Modules;
+  readonly streaming: StreamingServer;
   readonly config: Config;
   readonly configFile: string;
   readonly runtimes: readonly RuntimeInfo[];
@@ -23,12 +25,12 @@ export interface ServiceOptions {
 }
 
 export async function createServices(options: ServiceOptions): Promise<Service[]> {
-  const { config, configFile, runtimes, listen, metricsAddress } = options;
+  const { config, configFile, runtimes, listen, metricsAddress, streaming } = options;
   const { pods, containers, images, network, stats, events } = options.modules;
   const { root, state, logLevel } = config;
   const { defaultRuntime } = config.containers;
   const cri = criServices({
-    ...{ pods, containers, images, network, stats, events, config, defaultRuntime },
+    ...{ pods, containers, images, network, stats, events, streaming, config, defaultRuntime },
     version: VERSION,
     runtimeHandlers: runtimes.map(({ name, features }) => ({ name, features })),
     cgroupDriver: CGROUP_DRIVER,
