@@ -10,6 +10,7 @@ import { readdir, readFile, rm } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { CairnError, errnoOf, isCairnError, messageOf } from '../base/errors.ts';
+import { SharedWork } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
 import { addressIn, formatSubnet, parseSubnet, type Subnet } from './cidr.ts';
 import { type NetworkList, parseNetworkFile } from './conflist.ts';
@@ -61,6 +62,7 @@ export function createEmbeddedNetwork(options: {
   let prepared: NetworkList | undefined;
   let rulesSeenAt = 0;
   let claimed = false;
+  const ensuring = new SharedWork<NetworkList>();
 
   async function prepare(attachedIds: readonly string[]): Promise<NetworkList> {
     const routes = await readHostRoutes();
@@ -99,22 +101,25 @@ export function createEmbeddedNetwork(options: {
     }
   }
 
+  async function ensure(attachedIds: () => Promise<readonly string[]>): Promise<NetworkList> {
+    const now = performance.now();
+    if (prepared === undefined) {
+      prepared = await prepare(await attachedIds());
+      rulesSeenAt = now;
+    } else if (now - rulesSeenAt > RULES_TRUSTED_MS) {
+      if (!(await rules.present())) {
+        log.warn({ bridge }, "the embedded network's rules were gone from iptables; they are put back");
+        await rules.ensure();
+      }
+      rulesSeenAt = now;
+    }
+    return prepared;
+  }
+
   return {
     problem: () => checkEmbeddedNetwork(options.embedded, owner),
-    async ensure(attachedIds) {
-      const now = performance.now();
-      if (prepared === undefined) {
-        prepared = await prepare(await attachedIds());
-        rulesSeenAt = now;
-      } else if (now - rulesSeenAt > RULES_TRUSTED_MS) {
-        if (!(await rules.present())) {
-          log.warn({ bridge }, "the embedded network's rules were gone from iptables; they are put back");
-          await rules.ensure();
-        }
-        rulesSeenAt = now;
-      }
-      return prepared;
-    },
+    // Two pods at once must not both find a rule missing and add it.
+    ensure: (attachedIds) => ensuring.run('', () => ensure(attachedIds)),
     claim,
     async teardown() {
       const state = await inspectBridge(bridge, owner);

@@ -28,6 +28,9 @@ export interface HostRulesOptions {
 /** Seconds to wait for the lock that all users of iptables share. */
 const LOCK_WAIT_SECONDS = '10';
 
+/** Of one rule, when rules are taken away. */
+const COPIES_MAX = 16;
+
 export function createHostRules({ name, bridge, subnets }: HostRulesOptions): HostRules {
   const chain = `CAIRN-${bridge}`;
   const comment = `cairn network ${name}`;
@@ -65,8 +68,10 @@ export function createHostRules({ name, bridge, subnets }: HostRulesOptions): Ho
       for (const subnet of subnets) {
         const command = commandFor(subnet);
         for (const { table, rule } of jumps) {
-          // Each may be gone already; what matters is that the chain is gone at the end.
-          await succeeds(command, ['-t', table, '-D', ...rule]);
+          // Each may be gone already, or there twice by somebody's restore; the chain must be gone at the end.
+          for (let copies = 0; copies < COPIES_MAX; copies++) {
+            if (!(await succeeds(command, ['-t', table, '-D', ...rule]))) break;
+          }
           await succeeds(command, ['-t', table, '-F', chain]);
           await succeeds(command, ['-t', table, '-X', chain]);
           if (!(await succeeds(command, ['-t', table, '-S', chain]))) continue;

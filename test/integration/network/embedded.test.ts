@@ -137,6 +137,13 @@ describe('the embedded network', () => {
     expect((await attachOne('c')).toSorted()).toEqual(rules.toSorted());
   });
 
+  test('puts its rules in place once, also when the first pods come all at once', async () => {
+    await using world = await setUp();
+    const service = await world.host.startService(world.instance('two', TWO));
+    await Promise.all(['a', 'b', 'c', 'd'].map((id) => service.add(plainRequest(id, world.host.addPod().path))));
+    expect(natRules(world.host)).toHaveLength(6);
+  });
+
   test('lives beside that of another instance', async () => {
     await using world = await setUp();
     await addOutside(world.host);
