@@ -1,4 +1,4 @@
-/** Checks as people read them: one line each, aligned; why and what to do below those that are not ok. */
+/** Checks as people read them, aligned: what was found, why it matters, and what to do where something is not ok. */
 import type { Check, CheckStatus } from './check.ts';
 
 const COLOURS: Readonly<Record<CheckStatus, number>> = { ok: 32, warning: 33, failed: 31 };
@@ -17,7 +17,7 @@ export function renderChecks(checks: readonly Check[], options: RenderOptions): 
   const lines = checks.flatMap(({ id, status, summary, why, fix }) => {
     const head = `${paint(status, options.colours)}${' '.repeat(STATUS_WIDTH - status.length)}  ${id.padEnd(idWidth)}  `;
     const [first = '', ...more] = wrap(summary, options.width - indent);
-    const body = [...more, ...(status === 'ok' ? [] : [...labelled('why', why), ...labelled('fix', fix)])];
+    const body = [...more, ...labelled('why', why), ...(status === 'ok' ? [] : labelled('fix', fix))];
     return [head + first, ...body.map((line) => ' '.repeat(indent) + line)];
 
     function labelled(label: string, text: string): string[] {

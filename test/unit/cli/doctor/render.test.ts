@@ -8,10 +8,11 @@ const bad = subject('c.bad-one', 'reason of bad').failed('is broken', 'do that')
 const render = (checks: readonly Check[], width = 100) => renderChecks(checks, { colours: false, width });
 
 describe('checks for people', () => {
-  test('are aligned, with why and fix only where something is to be done', () => {
+  test('are aligned, with why for each and a fix where something is to be done', () => {
     expect(render([good, poor, bad])).toBe(
       [
         'ok       a.good     all is well',
+        '                    why: reason of good',
         'warning  b.poor     could be better',
         '                    why: reason of poor',
         '                    fix: do this',
