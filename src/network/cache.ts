@@ -8,7 +8,7 @@
  */
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileDurably } from '../base/durable.ts';
+import { removeTemporaries, writeFileDurably } from '../base/durable.ts';
 import { CairnError, errnoOf, messageOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import type { NetworkList } from './conflist.ts';
@@ -40,9 +40,10 @@ const RESULT = '.result.json';
 /** Raised when what an entry holds changes its meaning. */
 const FORMAT = 1;
 
-/** `directory` is made when it is not there. */
+/** `directory` is made when it is not there; nobody else uses it. */
 export async function openAttachmentCache(directory: string): Promise<AttachmentCache> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
+  await removeTemporaries(directory);
   const entryPath = (id: string) => join(directory, `${id}${ENTRY}`);
   const resultPath = (id: string) => join(directory, `${id}${RESULT}`);
 

@@ -189,16 +189,26 @@ function listFor(
 
 /**
  * Frees addresses in host-local's book (a file for each, its first line the pod's ID) that no attachment has. host-local
- * does not sync, so a power cut can leave files that DEL does not recognise. No plugin of ours runs yet.
+ * does not sync, so a power cut can leave files that DEL does not recognise. No ADD of ours runs yet; a DEL may.
  */
 async function sweepAddresses(directory: string, attached: ReadonlySet<string>, log: Logger): Promise<void> {
   for (const address of await listIfThere(directory)) {
     if (isIP(address) === 0) continue;
     const path = join(directory, address);
-    const [id = ''] = (await readFile(path, 'utf8')).split(/\r?\n/);
-    if (attached.has(id.trim())) continue;
+    const text = await readIfThere(path);
+    const [id = ''] = text?.split(/\r?\n/) ?? [];
+    if (text === undefined || attached.has(id.trim())) continue;
     log.info({ address, sandbox: id }, 'an address was held by a pod that is not attached; it is free again');
     await rm(path, { force: true });
+  }
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
   }
 }
 
