@@ -31,7 +31,8 @@ function mounted(target: string, mount: () => void): LayerView {
   return {
     path: target,
     [Symbol.dispose]: () => {
-      unmountSync(target);
+      // Between fork and exec a child of the daemon holds copies of our descriptors, also of those we closed: busy for a moment.
+      unmountSync(target, { detach: true });
       rmdirSync(target);
     },
   };
