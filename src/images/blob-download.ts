@@ -10,7 +10,14 @@ import { CairnError, type ErrorKind, isCairnError } from '../base/errors.ts';
 import { Semaphore } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
 import type { BlobInfo, ContentStore, Ingest } from '../content/index.ts';
-import type { BlobSink, Credentials, Descriptor, Reference, RegistryClient } from '../registry/index.ts';
+import {
+  type BlobSink,
+  type Credentials,
+  type Descriptor,
+  formatReference,
+  type Reference,
+  type RegistryClient,
+} from '../registry/index.ts';
 import type { LayerSource, StagedLayer } from '../snapshotter/index.ts';
 import type { LayerState } from './progress.ts';
 import { together } from './together.ts';
@@ -100,7 +107,8 @@ export class BlobDownloads {
   ): Promise<F> {
     const controller = new AbortController();
     const either = AbortSignal.any([signal, controller.signal]);
-    const filling = this.#fill(origin, blob, ingest, state, either);
+    const servers = new Set<string>();
+    const filling = this.#fill(origin, blob, ingest, state, servers, either);
     const following = followAnew(ingest, either, follow);
     try {
       await together(controller, [filling, following]);
@@ -110,7 +118,7 @@ export class BlobDownloads {
     } catch (error) {
       const followed = await following.catch(() => undefined);
       await followed?.staged?.[Symbol.asyncDispose]();
-      throw error;
+      throw servers.size > 0 ? sayServers(error, origin.reference, servers) : error;
     }
   }
 
@@ -119,13 +127,14 @@ export class BlobDownloads {
     blob: Descriptor,
     ingest: Ingest,
     state: LayerState,
+    servers: Set<string>,
     signal: AbortSignal,
   ): Promise<void> {
     if (ingest.offset < blob.sizeBytes) {
       using _place = await this.#places.acquire(signal);
       const { reference, credentials } = origin;
       state.state = 'downloading';
-      await this.#registry.fetchBlob(reference, blob, countingSink(ingest, state), {
+      await this.#registry.fetchBlob(reference, blob, countingSink(ingest, state, servers), {
         signal,
         ...(credentials && { credentials }),
       });
@@ -134,6 +143,13 @@ export class BlobDownloads {
     state.downloadedBytes = ingest.offset;
     state.state = 'unpacking';
   }
+}
+
+/** Who is to blame for bytes that are wrong: the image that wanted them, and the addresses that they came from. */
+function sayServers(error: unknown, reference: Reference, servers: ReadonlySet<string>): unknown {
+  if (!isCairnError(error, 'DataLoss') && !isCairnError(error, 'InvalidArgument')) return error;
+  const message = `${formatReference(reference)}: ${error.message} (it came from ${[...servers].join(', ')})`;
+  return new CairnError(error.kind, message, { step: error.step ?? 'images.fetch', cause: error });
 }
 
 async function followAnew<F extends Followed>(ingest: Ingest, signal: AbortSignal, follow: Follow<F>): Promise<F> {
@@ -147,8 +163,9 @@ async function followAnew<F extends Followed>(ingest: Ingest, signal: AbortSigna
   }
 }
 
-function countingSink(ingest: Ingest, state: LayerState): BlobSink {
+function countingSink(ingest: Ingest, state: LayerState, servers: Set<string>): BlobSink {
   return {
+    opened: (address) => servers.add(address),
     get offset() {
       return ingest.offset;
     },

@@ -65,6 +65,7 @@ export async function fetchBlob(
   let progressAt = sink.offset;
   for (let breaks = 0; sink.offset < descriptor.sizeBytes; ) {
     const blob = await open(client, reference, descriptor, sink.offset, options);
+    sink.opened?.(blob.host.origin);
     const broken = await pour(blob, sink);
     if (!broken) continue;
     breaks = sink.offset - progressAt >= PROGRESS_BYTES_MIN ? 1 : breaks + 1;

@@ -119,16 +119,16 @@ export function createHostsClient(options: HostsClientOptions): HostsClient {
 
   const askWithFallback = async <T>(host: RegistryHost, call: HostsCall<T>): Promise<T> => {
     if (!host.plainFallback) return askOnce(host, call);
-    const plain: RegistryHost = { ...host, origin: `http://${host.authority}` };
-    if (plainOrigins.has(host.origin)) return askOnce(plain, call);
-    try {
-      return await askOnce(host, call);
-    } catch (error) {
-      if (!(error instanceof NoAnswer) || !error.notTls) throw error;
-      const result = await askOnce(plain, call);
-      if (plainOrigins.size < PLAIN_MAX) plainOrigins.add(host.origin);
-      return result;
+    if (!plainOrigins.has(host.origin)) {
+      try {
+        return await askOnce(host, call);
+      } catch (error) {
+        if (!(error instanceof NoAnswer) || !error.notTls) throw error;
+        if (plainOrigins.size >= PLAIN_MAX) plainOrigins.clear();
+        plainOrigins.add(host.origin);
+      }
     }
+    return askOnce({ ...host, origin: plainOrigin(host) }, call);
   };
 
   const askWithRetries = async <T>(host: RegistryHost, call: HostsCall<T>, isLast: boolean): Promise<T> => {
@@ -137,10 +137,11 @@ export function createHostsClient(options: HostsClientOptions): HostsClient {
       try {
         return await askWithFallback(host, call);
       } catch (error) {
-        if (error instanceof NoAnswer) plainOrigins.delete(host.origin);
         if (!(error instanceof NoAnswer) || !error.retryable || tries >= triesMax) throw error;
         const delayMs = backoffMs(limits, tries, error.retryAfterMs);
         if (delayMs === undefined) throw error;
+        // It may speak TLS by now.
+        plainOrigins.delete(host.origin);
         log.debug({ host: host.origin, tries, delayMs, error: error.message }, 'the registry is asked again');
         await sleep(delayMs, call.options.signal, call.step);
       }
@@ -165,7 +166,9 @@ export function createHostsClient(options: HostsClientOptions): HostsClient {
           const mayContinue = error instanceof NoAnswer || (error instanceof CairnError && isAnswer(error));
           if (!mayContinue) throw error;
           if (error instanceof NoAnswer) demote(host);
-          failures.push({ address: host.origin, isServer: host.isServer, error });
+          const address = plainOrigins.has(host.origin) ? plainOrigin(host) : host.origin;
+          failures.push({ address, isServer: host.isServer, error });
+          if (error instanceof NoAnswer) plainOrigins.delete(host.origin);
           if (isLast) break;
           log.warn({ image, host: host.origin, error: messageOf(error) }, 'a mirror failed; the next host is asked');
         }
@@ -173,6 +176,10 @@ export function createHostsClient(options: HostsClientOptions): HostsClient {
       throw failureOf(image, failures, call.step);
     },
   };
+}
+
+function plainOrigin(host: RegistryHost): string {
+  return `http://${host.authority}`;
 }
 
 /** Cancellation and a broken configuration concern the call, not the host: no other host is asked. */

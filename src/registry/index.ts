@@ -138,6 +138,8 @@ export interface RegistryClient extends AsyncDisposable {
 
 export interface BlobSink {
   readonly offset: number;
+  /** From here on the bytes come from this address: `https://mirror.example:5000`. */
+  opened?(address: string): void;
   append(chunk: Uint8Array): Promise<void>;
   restart(): Promise<void>;
 }

@@ -125,6 +125,8 @@ describe('pulling an image', () => {
     });
     const pull = world.images.pull(`${world.proxy.host}/spoiled/app:v1`, {});
     await expect(pull).rejects.toMatchObject({ kind: 'DataLoss', message: expect.stringContaining(layer.digest) });
+    const blame = `(it came from http://${world.proxy.host})`;
+    await expect(pull).rejects.toMatchObject({ message: expect.stringContaining(blame) });
     expect(await world.leftovers()).toEqual(NOTHING);
   });
 

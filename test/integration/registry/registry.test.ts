@@ -144,7 +144,7 @@ describe('a plain registry on loopback', () => {
     await expect(asking).rejects.toMatchObject({
       kind: 'NotFound',
       message: expect.stringMatching(
-        new RegExp(`http.?://${plain.host}: answered 404: MANIFEST_UNKNOWN: manifest unknown`),
+        new RegExp(`http://${plain.host}: answered 404: MANIFEST_UNKNOWN: manifest unknown`),
       ),
     });
     const resolving = client.resolve(parseReference(`${plain.host}/library/nothing:v1`), {});
