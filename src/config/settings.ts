@@ -86,6 +86,12 @@ export const declaration = {
     rlimits: texts("Resource limits NAME=SOFT:HARD, such as nofile=1024:524288. Those not named are cairnd's own.", []),
     logSizeBytesMax: integer("Size at which a container's log is cut off. 0: never.", 0, 2 ** 50, 0),
   }),
+  cdi: section('Devices by name: the Container Device Interface.', {
+    specDirs: paths('Directories of CDI specs, JSON or YAML; a later one has the last word on a device.', [
+      '/etc/cdi',
+      '/var/run/cdi',
+    ]),
+  }),
   runtimes: named(
     'OCI runtimes, by the handler name that RuntimeClass uses.',
     {

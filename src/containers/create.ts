@@ -6,6 +6,8 @@ import type { Image } from '../images/index.ts';
 import type { Pod } from '../pods/index.ts';
 import type { Snapshotter } from '../snapshotter/index.ts';
 import { makeBundle, rootfsPath, writeSpec } from './bundle.ts';
+import { applyCdiEdits } from './cdi/apply.ts';
+import type { CdiRegistry } from './cdi/registry.ts';
 import type { ContainerUser } from './index.ts';
 import type { ContainerRecord } from './records.ts';
 import { buildSpec } from './spec/build-spec.ts';
@@ -20,6 +22,7 @@ import { makeVolumes, volumeMounts } from './volumes.ts';
 
 export interface BuildContext {
   readonly snapshotter: Snapshotter;
+  readonly cdi: CdiRegistry;
   readonly host: HostFacts;
   readonly rlimits: readonly RlimitSpec[];
   readonly log: Logger;
@@ -39,6 +42,7 @@ export async function buildContainer(
   const { config, directory, cgroupsPath } = record;
   const { host, rlimits } = context;
   const targetPidNamespace = context.targetPidNamespace(record);
+  const cdiEdits = await context.cdi.resolve(config.cdiDevices);
   await makeBundle(directory);
   // The root filesystem stays mounted from here to the end of the container: it is needed now for the users in it, and at the start.
   const user = await prepareRootfs(record, image, context);
@@ -51,14 +55,15 @@ export async function buildContainer(
   const localhostSeccomp =
     seccomp.kind === 'localhost' && !privileged ? await readSeccompProfile(seccomp.path) : undefined;
   const rootPath = rootfsPath(directory);
-  const spec = buildSpec({
+  const plainSpec = buildSpec({
     ...{ pod, config, image: image.config, user, host, rootPath, cgroupsPath, devices, rlimits },
     ...{ ...callerMounts, ownVolumes: volumes.own, targetPidNamespace, localhostSeccomp },
   });
+  const spec = await applyCdiEdits(plainSpec, cdiEdits);
   warnOfClamp(record, spec.process.oomScoreAdj, context.log);
   await writeSpec(directory, spec);
   throwIfAborted(signal, 'container.create');
-  return { uid: user.uid, gid: user.gid, groups: user.additionalGids };
+  return { uid: user.uid, gid: user.gid, groups: spec.process.user.additionalGids };
 }
 
 async function prepareRootfs(record: ContainerRecord, image: Image, context: BuildContext): Promise<ResolvedUser> {

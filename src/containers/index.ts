@@ -71,6 +71,8 @@ export interface ContainerConfig {
     readonly hostPath: string;
     readonly permissions: string;
   }[];
+  /** `vendor.com/class=name`, each once. */
+  readonly cdiDevices: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   /** Relative to the pod's log directory. */
@@ -154,6 +156,7 @@ export interface ContainerService extends ContainerStreams, AsyncDisposable {
 }
 
 export type { Resources } from '../pods/index.ts';
+export { isQualifiedName as isQualifiedCdiName } from './cdi/registry.ts';
 export { type ContainerServiceOptions, createContainerService } from './service.ts';
 export { type HostFacts, readHostFacts } from './spec/host-facts.ts';
 export type { RlimitSpec } from './spec/oci.ts';

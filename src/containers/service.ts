@@ -13,6 +13,7 @@ import type { Snapshotter } from '../snapshotter/index.ts';
 import type { Store } from '../store/index.ts';
 import type { ExecResult, RuntimeHandler, TaskService, TaskSpec } from '../task/index.ts';
 import { readSpec } from './bundle.ts';
+import { createCdiRegistry } from './cdi/registry.ts';
 import { buildContainer } from './create.ts';
 import { removeFiles } from './dismantle.ts';
 import { nowNs, startErrorRecord } from './exit.ts';
@@ -51,6 +52,8 @@ export interface ContainerServiceOptions {
   readonly cgroupDriver?: CgroupDriver;
   /** What containers get instead of the daemon's own (Node raises its soft RLIMIT_NOFILE, and children inherit that). */
   readonly rlimits: readonly RlimitSpec[];
+  /** Where the specs of CDI devices are, the most important directory last. */
+  readonly cdiSpecDirectories?: readonly string[];
   /** Size at which a log is cut off; undefined: never. */
   readonly logSizeBytesMax?: number;
   /** Read from the host unless a test says otherwise. */
@@ -61,6 +64,7 @@ export function createContainerService(options: ContainerServiceOptions): Contai
   const { store, pods, images, snapshotter, task, runtimes, rlimits } = options;
   const log = options.log.child({ module: 'containers' });
   const host = options.host ?? readHostFacts();
+  const cdi = createCdiRegistry({ directories: options.cdiSpecDirectories ?? [], log });
   const containersDirectory = join(options.stateDirectory, 'containers');
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   const records = new ContainerRecords(store);
@@ -130,7 +134,7 @@ export function createContainerService(options: ContainerServiceOptions): Contai
     using _held = await locks.lock(id);
     await transitions.begin(record);
     try {
-      const context = { snapshotter, host, rlimits, log, targetPidNamespace };
+      const context = { snapshotter, cdi, host, rlimits, log, targetPidNamespace };
       const user = await buildContainer(record, pod, image, volumeImages, context, signal);
       return await transitions.change({ ...record, state: 'created', user });
     } catch (error) {

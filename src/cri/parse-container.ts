@@ -3,11 +3,13 @@ import { isUtf8 } from 'node:buffer';
 import type { ContainerConfig } from '../containers/index.ts';
 import type { ContainerConfig as CriContainerConfig, Device, KeyValue } from '../generated/cri.js';
 import type { PodConfig } from '../pods/index.ts';
-import { absolutePath, invalid, noNul, required, unsupported } from './fields.ts';
+import { absolutePath, invalid, noNul, required } from './fields.ts';
+import { parseCdiDevices } from './parse-cdi.ts';
 import { parseMount } from './parse-mount.ts';
 import type { HostSecurity } from './parse-pod.ts';
 import { parseResources } from './parse-resources.ts';
 import { parseSecurity } from './parse-security.ts';
+import { refuseResourceClasses } from './resource-classes.ts';
 import { linuxSignal } from './signals.ts';
 
 /** What the pod that the container is for has to say: its own configuration and what its runtime handler can do. */
@@ -21,7 +23,7 @@ export function parseContainer(config: CriContainerConfig | null, pod: PodFacts,
   const metadata = required('config.metadata', given.metadata);
   const image = required('config.image', given.image);
   if (given.windows) throw invalid('config.windows', 'this is a Linux host');
-  if (given.CDIDevices.length > 0) throw unsupported('config.CDI_devices');
+  refuseResourceClasses(metadata.name, given.annotations, pod.config.annotations);
   const { linux } = given;
   const mountFacts = { ...pod, userNamespace: pod.config.userNamespace !== undefined };
   const text = (field: string) => (value: string, index: number) => noNul(`config.${field}[${index}]`, value);
@@ -36,6 +38,7 @@ export function parseContainer(config: CriContainerConfig | null, pod: PodFacts,
     env: given.envs.map((variable, index) => parseVariable(`config.envs[${index}]`, variable)),
     mounts: given.mounts.map((mount, index) => parseMount(`config.mounts[${index}]`, mount, mountFacts)),
     devices: given.devices.map((device, index) => parseDevice(`config.devices[${index}]`, device)),
+    cdiDevices: parseCdiDevices(given.CDIDevices, given.annotations),
     labels: given.labels,
     annotations: given.annotations,
     logPath: parseLogPath('config.log_path', given.logPath),

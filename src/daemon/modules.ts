@@ -95,6 +95,7 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
     createContainerService({
       ...{ store, pods, images, snapshotter, task, log, stateDirectory, runtimes, defaultRuntime, host },
       rlimits: containerRlimits(config.containers.rlimits),
+      cdiSpecDirectories: config.cdi.specDirs,
       ...(logSizeBytesMax > 0 && { logSizeBytesMax }),
     }),
   );

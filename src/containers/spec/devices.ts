@@ -12,13 +12,15 @@ const NOT_HANDED_ON: ReadonlySet<string> = new Set(['pts', 'shm', 'mqueue', 'fd'
 /** A directory given as a device may hold many; a bound against a mistaken `/`. */
 const DEVICES_MAX = 4096;
 
+type HostDevice = DeviceSpec & { readonly type: 'b' | 'c'; readonly major: number; readonly minor: number };
+
 export interface ResolvedDevices {
   readonly nodes: readonly DeviceSpec[];
   readonly rules: readonly DeviceRule[];
 }
 
 export async function resolveDevices(config: ContainerConfig): Promise<ResolvedDevices> {
-  const found = new Map<string, { readonly node: DeviceSpec; readonly access: string }>();
+  const found = new Map<string, { readonly node: HostDevice; readonly access: string }>();
   if (config.security.privileged) {
     for (const node of await devicesBelow('/dev', '/dev')) found.set(node.path, { node, access: 'rwm' });
   }
@@ -30,18 +32,12 @@ export async function resolveDevices(config: ContainerConfig): Promise<ResolvedD
   const all = [...found.values()];
   return {
     nodes: all.map(({ node }) => node),
-    rules: all.map(({ node, access }) => ({
-      allow: true,
-      type: node.type,
-      major: node.major,
-      minor: node.minor,
-      access,
-    })),
+    rules: all.map(({ node: { type, major, minor }, access }) => ({ allow: true, type, major, minor, access })),
   };
 }
 
 /** The device at `hostPath`, or every device in that directory. */
-async function askedDevices(hostPath: string, containerPath: string): Promise<DeviceSpec[]> {
+async function askedDevices(hostPath: string, containerPath: string): Promise<HostDevice[]> {
   let resolved: string;
   let status: Stats;
   try {
@@ -59,8 +55,8 @@ async function askedDevices(hostPath: string, containerPath: string): Promise<De
   throw new CairnError('InvalidArgument', `device ${hostPath} is no device`, { step: 'container.devices' });
 }
 
-async function devicesBelow(directory: string, containerPath: string): Promise<DeviceSpec[]> {
-  const found: DeviceSpec[] = [];
+async function devicesBelow(directory: string, containerPath: string): Promise<HostDevice[]> {
+  const found: HostDevice[] = [];
   for (const entry of await readdir(directory, { withFileTypes: true })) {
     if (NOT_HANDED_ON.has(entry.name)) continue;
     const [source, target] = [join(directory, entry.name), posix.join(containerPath, entry.name)];
@@ -80,7 +76,7 @@ async function devicesBelow(directory: string, containerPath: string): Promise<D
   return found;
 }
 
-function deviceOf(status: Stats, path: string): DeviceSpec | undefined {
+function deviceOf(status: Stats, path: string): HostDevice | undefined {
   if (!status.isCharacterDevice() && !status.isBlockDevice()) return undefined;
   return {
     path,

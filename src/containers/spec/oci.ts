@@ -6,8 +6,19 @@ export interface RuntimeSpec {
   readonly root: { readonly path: string; readonly readonly: boolean };
   readonly mounts: readonly MountSpec[];
   readonly annotations: Readonly<Record<string, string>>;
+  readonly hooks?: HooksSpec;
   readonly linux: LinuxSpec;
 }
+
+export interface HookSpec {
+  readonly path: string;
+  readonly args?: readonly string[];
+  readonly env?: readonly string[];
+  readonly timeout?: number;
+}
+
+/** By when they run: `prestart`, `createRuntime`, ... */
+export type HooksSpec = Readonly<Record<string, readonly HookSpec[]>>;
 
 export interface ProcessSpec {
   readonly terminal: boolean;
@@ -51,10 +62,11 @@ export interface NamespaceSpec {
 
 export interface DeviceSpec {
   readonly path: string;
-  readonly type: 'c' | 'b';
-  readonly major: number;
-  readonly minor: number;
-  readonly fileMode: number;
+  readonly type: 'c' | 'b' | 'p';
+  /** A FIFO has none. */
+  readonly major?: number;
+  readonly minor?: number;
+  readonly fileMode?: number;
   readonly uid: number;
   readonly gid: number;
 }

@@ -288,14 +288,28 @@ describe('a container request', () => {
     expect(refusal(() => container(config))).toBe(`InvalidArgument: ${message}`);
   });
 
-  test.each<[IContainerConfig, string]>([
-    [{ CDIDevices: [{ name: 'a/b=c' }] }, 'config.CDI_devices'],
-    [
-      { linux: { securityContext: { namespaceOptions: { usernsOptions: { uids: [{ length: 1 }] } } } } },
-      'config.linux.security_context.namespace_options.userns_options',
-    ],
-  ])('that asks for %j is refused rather than half obeyed', (config, field) => {
-    expect(refusal(() => container(config))).toContain(`Unimplemented: ${field}: `);
+  test('names CDI devices in their field and, as device plugins did before, in annotations; each counts once', () => {
+    const annotations = {
+      'cdi.k8s.io/b': 'v.com/gpu=1,v.com/gpu=0',
+      'cdi.k8s.io/a': 'v.com/nic=x',
+      other: 'v.com/gpu=9',
+    };
+    expect(container({ CDIDevices: [{ name: 'v.com/gpu=0' }], annotations }).cdiDevices).toEqual([
+      'v.com/gpu=0',
+      'v.com/nic=x',
+      'v.com/gpu=1',
+    ]);
+    expect(refusal(() => container({ CDIDevices: [{ name: 'gpu0' }] }))).toContain(
+      'InvalidArgument: config.CDI_devices[0].name',
+    );
+    expect(refusal(() => container({ annotations: { 'cdi.k8s.io/a': '' } }))).toContain(
+      'config.annotations[cdi.k8s.io/a]',
+    );
+  });
+
+  test.each(['blockio', 'rdt'])('that asks for a class of %s is refused: there is none', (kind) => {
+    const annotations = { [`io.kubernetes.cri.${kind}-class`]: 'slow' };
+    expect(refusal(() => container({ annotations }))).toMatch(/^FailedPrecondition: .*class "slow": Cairn has no such/);
   });
 
   test('may carry an SELinux label only where there is no SELinux', () => {
