@@ -3,10 +3,12 @@
  * aborted when the last one left, and that last one waits until it has stopped, so that nothing moves behind his back.
  */
 import { abortError, isCairnError, throwIfAborted } from './errors.ts';
+import { type Activity, sharedActivity, stage } from './stages.ts';
 
 interface Running<T> {
   readonly result: Promise<T>;
   readonly controller: AbortController;
+  readonly activity: Activity;
   callers: number;
 }
 
@@ -14,7 +16,7 @@ export class JoinedWork<T> {
   readonly #step: string;
   readonly #running = new Map<string, Running<T>>();
 
-  /** `step` names the work in the errors of those who gave up. */
+  /** `step` names the work in the errors of those who gave up, and is the stage of those who wait. */
   constructor(step: string) {
     this.#step = step;
   }
@@ -29,7 +31,11 @@ export class JoinedWork<T> {
     throwIfAborted(signal, this.#step);
     const running = this.#running.get(key) ?? this.#start(key, work);
     running.callers++;
-    return await new Promise<T>((resolve, reject) => {
+    return await stage(this.#step, () => this.#join(key, running, signal), { waitsFor: () => running.activity });
+  }
+
+  #join(key: string, running: Running<T>, signal: AbortSignal | undefined): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
       const leave = () => {
         if (signal === undefined) return;
         const cancelled = abortError(signal, this.#step);
@@ -49,17 +55,20 @@ export class JoinedWork<T> {
 
   #start(key: string, work: (signal: AbortSignal) => Promise<T>): Running<T> {
     const controller = new AbortController();
+    const activity = sharedActivity(this.#step);
     const running: Running<T> = {
       controller,
+      activity,
       callers: 0,
-      result: Promise.resolve().then(() => work(controller.signal)),
+      result: activity.run(() => Promise.resolve().then(() => work(controller.signal))),
     };
     this.#running.set(key, running);
     // Every caller handles the outcome; this branch only clears the entry.
-    running.result.then(
-      () => this.#forget(key, running),
-      () => this.#forget(key, running),
-    );
+    const settled = () => {
+      activity[Symbol.dispose]();
+      this.#forget(key, running);
+    };
+    running.result.then(settled, settled);
     return running;
   }
 

@@ -1,5 +1,6 @@
 /** Waiting in turn: a mutex per key and a counting semaphore. Both are fair and both give up when a signal fires. */
 import { abortError, throwIfAborted } from './errors.ts';
+import { type Activity, currentActivity, stage } from './stages.ts';
 
 interface Waiter {
   grant(): void;
@@ -8,11 +9,15 @@ interface Waiter {
 /** At most `limit` holders at a time, first come, first served. */
 export class Semaphore {
   readonly #limit: number;
+  readonly #stage: string;
   readonly #queue: Waiter[] = [];
   #held = 0;
+  #lastHolder: Activity | undefined;
 
-  constructor(limit: number) {
+  /** `stageName`: of those who wait. */
+  constructor(limit: number, stageName = 'wait.turn') {
     this.#limit = limit;
+    this.#stage = stageName;
   }
 
   /** Holders and waiters; 0 means that nobody needs this semaphore now. */
@@ -26,8 +31,10 @@ export class Semaphore {
     if (this.#held < this.#limit) {
       this.#held++;
     } else {
-      await this.#wait(signal);
+      const waitsFor = () => (this.#lastHolder?.ended === false ? this.#lastHolder : undefined);
+      await stage(this.#stage, () => this.#wait(signal), { waitsFor });
     }
+    this.#lastHolder = currentActivity();
     let released = false;
     return {
       [Symbol.dispose]: () => {
@@ -61,10 +68,16 @@ export class Semaphore {
 /** One holder at a time for each key. */
 export class KeyedMutex {
   readonly #byKey = new Map<string, Semaphore>();
+  readonly #stage: string;
+
+  /** `stageName`: of those who wait. */
+  constructor(stageName = 'wait.turn') {
+    this.#stage = stageName;
+  }
 
   /** Waits for `key`. Dispose what it returns to let the next one in. Throws when `signal` fires first. */
   async lock(key: string, signal?: AbortSignal): Promise<Disposable> {
-    const mutex = this.#byKey.get(key) ?? new Semaphore(1);
+    const mutex = this.#byKey.get(key) ?? new Semaphore(1, this.#stage);
     this.#byKey.set(key, mutex);
     let held: Disposable;
     try {

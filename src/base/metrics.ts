@@ -11,6 +11,9 @@ export const metrics = new Registry();
 const FAST = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const SLOW = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
 
+/** Few, because there is a series for each method and stage. */
+const STAGES = [0.005, 0.025, 0.1, 0.5, 2.5, 10, 60, 300];
+
 function histogram<L extends string>(
   name: string,
   help: string,
@@ -30,6 +33,13 @@ function counter<L extends string>(name: string, help: string, labelNames: reado
 
 export const series = {
   grpcRequest: histogram('cairn_grpc_request_seconds', 'Time to answer a gRPC request.', ['method', 'code']),
+  requestStage: histogram(
+    'cairn_request_stage_seconds',
+    'Time that requests spent in each of their stages; stages nest.',
+    ['method', 'stage'],
+    STAGES,
+  ),
+  requestsRunning: gauge('cairn_requests_running', 'gRPC requests under way.', ['method']),
   imagePull: histogram('cairn_image_pull_seconds', 'Time to pull an image.', ['result'], SLOW),
   imagePullBytes: counter('cairn_image_pull_bytes_total', 'Bytes received from registries for blobs.', []),
   images: gauge('cairn_images', 'Images in the store.', []),

@@ -6,6 +6,7 @@
  */
 import { CairnError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
+import { stage } from '../base/stages.ts';
 import type { NetworkList, PluginConfig } from './conflist.ts';
 import type { AttachRequest } from './index.ts';
 import type { JsonRecord } from './json.ts';
@@ -27,7 +28,7 @@ export async function attach(
   for (const plugin of pluginsFor(list, request)) {
     await failpoint(`network.add.${plugin.type}`);
     const previous = result === undefined ? undefined : formatResult(result, list.cniVersion);
-    const answer = await runner.run(callFor('ADD', list, plugin, request, previous), signal);
+    const answer = await runPlugin(runner, callFor('ADD', list, plugin, request, previous), signal);
     result = parseAnswer(list, plugin, answer);
   }
   if (result === undefined) throw new CairnError('FailedPrecondition', `network ${list.name}: no plugin to run`);
@@ -43,7 +44,7 @@ export async function check(
 ): Promise<void> {
   if (list.disableCheck || list.cniVersion === '0.3.1') return;
   for (const plugin of pluginsFor(list, request)) {
-    await runner.run(callFor('CHECK', list, plugin, request, result));
+    await runPlugin(runner, callFor('CHECK', list, plugin, request, result));
   }
 }
 
@@ -59,9 +60,21 @@ export async function detach(
     await failpoint(`network.del.${plugin.type}`);
     // The version before 0.4.0 knew no result in DEL.
     const previous = list.cniVersion === '0.3.1' ? undefined : result;
-    await runner.run(callFor('DEL', list, plugin, request, previous)).catch((error: unknown) => failures.push(error));
+    await runPlugin(runner, callFor('DEL', list, plugin, request, previous)).catch((error: unknown) =>
+      failures.push(error),
+    );
   }
   if (failures.length > 0) throw failures[0];
+}
+
+/** A plugin that hangs is named by the stage of whoever waits for it. */
+function runPlugin(
+  runner: PluginRunner,
+  call: Parameters<PluginRunner['run']>[0],
+  signal?: AbortSignal,
+): Promise<JsonRecord | undefined> {
+  const detail = `${call.plugin.type} ${call.command}`;
+  return stage('network.plugin', () => runner.run(call, signal), { detail });
 }
 
 /**

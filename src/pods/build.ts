@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { throwIfAborted } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
+import { stage } from '../base/stages.ts';
 import type { AttachResult, NetworkService } from '../network/index.ts';
 import { makeHostsFile, makePodFiles } from './files.ts';
 import type { Pod } from './index.ts';
@@ -31,8 +32,10 @@ export async function buildSandbox(
   if (config.logDirectory !== '') await mkdir(config.logDirectory, { recursive: true, mode: 0o755 });
   const namespaces = ownNamespaces(config, pins);
   const results = await Promise.allSettled([
-    makePodFiles(directory, config),
-    pinNamespaces(namespaces, config).then(() => attachNetwork(record, namespaces, options, signal)),
+    stage('pod.files', () => makePodFiles(directory, config)),
+    stage('pod.namespaces', () => pinNamespaces(namespaces, config)).then(() =>
+      attachNetwork(record, namespaces, options, signal),
+    ),
   ]);
   // Both have ended by now: nothing is still being made while the caller undoes.
   for (const result of results) if (result.status === 'rejected') throw result.reason;
@@ -40,7 +43,9 @@ export async function buildSandbox(
   const ips = attached?.ips ?? [];
   await makeHostsFile(directory, config, ips);
   throwIfAborted(signal, 'pod.run');
-  if (config.namespaces.pid === 'pod') await options.init.start(record, namespaces, pins.pid, signal);
+  if (config.namespaces.pid === 'pod') {
+    await stage('pod.init', () => options.init.start(record, namespaces, pins.pid, signal));
+  }
   throwIfAborted(signal, 'pod.run');
   return { ...record, state: 'ready', namespaces, ips, networkResult: attached?.raw };
 }
@@ -51,8 +56,11 @@ async function attachNetwork(
   { network }: BuildOptions,
   signal: AbortSignal | undefined,
 ): Promise<AttachResult | undefined> {
-  if (namespaces.network === undefined) return undefined;
+  const netnsPath = namespaces.network;
+  if (netnsPath === undefined) return undefined;
   throwIfAborted(signal, 'pod.run');
-  await failpoint('pod.network.add');
-  return network.add(attachRequest(record, namespaces.network), signal);
+  return await stage('network.add', async () => {
+    await failpoint('pod.network.add');
+    return await network.add(attachRequest(record, netnsPath), signal);
+  });
 }

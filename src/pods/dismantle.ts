@@ -7,6 +7,7 @@ import { dirname, resolve } from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import type { Logger } from '../base/log.ts';
+import { stage } from '../base/stages.ts';
 import { removeNamespace, unmount } from '../linux/index.ts';
 import type { NetworkService } from '../network/index.ts';
 import { podFiles } from './files.ts';
@@ -38,8 +39,10 @@ export class Dismantler {
     const failures: unknown[] = [];
     const step = async (name: string, work: () => Promise<unknown>) => {
       try {
-        await failpoint(name);
-        await work();
+        await stage(name, async () => {
+          await failpoint(name);
+          await work();
+        });
         return true;
       } catch (error) {
         const message = `pod ${record.id}: ${name} failed: ${messageOf(error)}`;

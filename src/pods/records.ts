@@ -113,7 +113,7 @@ export class PodRecords {
 }
 
 /** JSON, because a name may hold any separator that we could choose. */
-function podIdentity({ name, namespace, uid, attempt }: PodMetadata): string {
+export function podIdentity({ name, namespace, uid, attempt }: PodMetadata): string {
   return JSON.stringify([name, namespace, uid, attempt]);
 }
 

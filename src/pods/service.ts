@@ -7,6 +7,8 @@ import { newId } from '../base/ids.ts';
 import { KeyedMutex } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
 import { series, timed } from '../base/metrics.ts';
+import { stage } from '../base/stages.ts';
+import { Twins } from '../base/twins.ts';
 import type { ImageService } from '../images/index.ts';
 import type { NetworkService } from '../network/index.ts';
 import type { Snapshotter } from '../snapshotter/index.ts';
@@ -22,7 +24,7 @@ import { PodInit } from './init.ts';
 import { catatonitRoot, imageRoot } from './init-root.ts';
 import { pinPathsOf } from './namespaces.ts';
 import { reconcilePods, undoPod } from './reconcile.ts';
-import { type PodRecord, PodRecords } from './records.ts';
+import { type PodRecord, PodRecords, podIdentity } from './records.ts';
 import { runtimeNamed } from './runtime-name.ts';
 import { PodTransitions } from './transition.ts';
 
@@ -63,7 +65,8 @@ export function createPodService(options: PodServiceOptions): PodService {
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   const records = new PodRecords(store);
   const transitions = new PodTransitions(records, log);
-  const locks = new KeyedMutex();
+  const locks = new KeyedMutex('pod.lock');
+  const twins = new Twins<PodRecord>({ step: 'pod.run', isThere: ({ id }) => records.find(id)?.state === 'ready' });
   /** Taken apart by this process: a second stop has nothing to do. */
   const dismantled = new Set<string>();
   const pinPaths = ({ directory, id }: PodRecord) => pinPathsOf(netnsDirectory, directory, id);
@@ -102,7 +105,17 @@ export function createPodService(options: PodServiceOptions): PodService {
     };
   }
 
-  async function run(config: PodConfig, signal?: AbortSignal): Promise<PodRecord> {
+  /**
+   * A retry waits for its twin, or takes over what that made while nobody waited. A sandbox whose ID was answered is
+   * AlreadyExists, naming it: the kubelet finds a ready one by its labels and asks for a new one with the next attempt only.
+   */
+  function run(config: PodConfig, signal?: AbortSignal): Promise<PodRecord> {
+    const { namespace, name, attempt } = config.metadata;
+    const what = `pod ${namespace}/${name}, attempt ${attempt}`;
+    return twins.run({ name: podIdentity(config.metadata), what, config }, signal, (own) => make(config, own));
+  }
+
+  async function make(config: PodConfig, signal: AbortSignal): Promise<PodRecord> {
     const record = plan(config);
     using _held = await locks.lock(record.id);
     await transitions.begin(record);
@@ -112,7 +125,7 @@ export function createPodService(options: PodServiceOptions): PodService {
       if (ready.namespaces.pid !== undefined) watchInit(ready);
       return ready;
     } catch (error) {
-      await undoPod(record, { transitions, dismantler, log });
+      await stage('pod.undo', () => undoPod(record, { transitions, dismantler, log }));
       throw error;
     }
   }
@@ -138,7 +151,7 @@ export function createPodService(options: PodServiceOptions): PodService {
     if (!record || dismantled.has(id)) return;
     // First the state: from here on no container can be made or started in it.
     if (record.state !== 'notready') await transitions.change({ ...record, state: 'notready' });
-    await options.members().stopAll(id);
+    await stage('pod.stop-containers', () => options.members().stopAll(id));
     await dismantler.dismantle(record);
     dismantled.add(id);
   }
@@ -157,8 +170,8 @@ export function createPodService(options: PodServiceOptions): PodService {
     const record = records.find(id);
     if (!record) return;
     await stopLocked(id);
-    await options.members().removeAll(id);
-    await dismantler.removeDirectories(record);
+    await stage('pod.remove-containers', () => options.members().removeAll(id));
+    await stage('pod.remove-directories', () => dismantler.removeDirectories(record));
     await transitions.remove(id);
     dismantled.delete(id);
   }
@@ -178,6 +191,7 @@ export function createPodService(options: PodServiceOptions): PodService {
     },
     async [Symbol.asyncDispose]() {
       disposed = true;
+      await twins[Symbol.asyncDispose]();
     },
   };
 }

@@ -6,9 +6,11 @@ import type {
   sendUnaryData,
   UntypedHandleCall,
 } from '@grpc/grpc-js';
-import { CairnError, isCairnError } from '../base/errors.ts';
+import { CairnError, isCairnError, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { series } from '../base/metrics.ts';
+import { type Activity, beginRequest, describeStage, stageOf } from '../base/stages.ts';
+import { DeadlineWatch } from './deadline.ts';
 import type { CallContext, ErasedHandler, Service } from './handlers.ts';
 import type { AnyMethod } from './method.ts';
 import { OK, type RpcStatus, statusOfError } from './status.ts';
@@ -23,19 +25,24 @@ type Subject = Service['subject'];
 /** A client's own timer may fire this much before ours: its cancellation then still is the deadline's. */
 const DEADLINE_SLACK_MS = 20;
 
+/** A call that takes this long is worth a line in the log, with its stage; and another one each time it has tripled. */
+const SLOW_MS = 10_000;
+
 class RunningCall {
-  readonly #startedAt = performance.now();
   readonly controller = new AbortController();
   readonly method: AnyMethod;
   readonly requestId: string;
+  readonly activity: Activity;
+  slowTimer: NodeJS.Timeout | undefined;
 
-  constructor(method: AnyMethod, requestId: string) {
+  constructor(method: AnyMethod, requestId: string, subject: object) {
     this.method = method;
     this.requestId = requestId;
+    this.activity = beginRequest(method.name, { id: requestId, subject });
   }
 
   get durationMs(): number {
-    return performance.now() - this.#startedAt;
+    return this.activity.durationMs;
   }
 }
 
@@ -53,10 +60,12 @@ export class RunningCalls {
   register(server: Http2GrpcServer, method: AnyMethod, handler: ErasedHandler | undefined, subject: Subject): void {
     const run = handler ?? unimplemented(method);
     const unary = (call: ServerUnaryCall<object, object>, answer: sendUnaryData<object>) => {
-      void this.#answer(method, run, subject, call, answer);
+      const running = this.#begin(method, call, subject(call.request));
+      void running.activity.run(() => this.#answer(running, run, call, answer));
     };
     const stream = (call: ServerWritableStream<object, object>) => {
-      void this.#stream(method, run, subject, call);
+      const running = this.#begin(method, call, subject(call.request));
+      void running.activity.run(() => this.#stream(running, run, call));
     };
     server.register(
       method.path,
@@ -80,7 +89,7 @@ export class RunningCalls {
     for (const call of this.#calls) call.controller.abort(reason);
   }
 
-  /** Waits until no call runs, at most so long; returns what still does, as `method (request ID)`. */
+  /** Waits until no call runs, at most so long; returns what still does: method, request ID, stage. */
   async settled(timeoutMs: number): Promise<string[]> {
     if (this.#calls.size > 0) {
       await new Promise<void>((resolve) => {
@@ -92,36 +101,42 @@ export class RunningCalls {
       });
       this.#whenIdle = undefined;
     }
-    return [...this.#calls].map((call) => `${call.method.name} (${call.requestId})`);
+    return [...this.#calls].map(
+      ({ method, requestId, activity }) => `${method.name} (${requestId}), ${describeStage(activity.current())}`,
+    );
   }
 
   async #answer(
-    method: AnyMethod,
+    running: RunningCall,
     handler: ErasedHandler,
-    subject: Subject,
     call: ServerUnaryCall<object, object>,
     answer: sendUnaryData<object>,
   ): Promise<void> {
-    const running = this.#begin(method, call);
+    let told: RpcStatus | undefined;
+    const tell = (status: RpcStatus, response: object | null) => {
+      if (told) return told;
+      told = status;
+      answer(status === OK ? null : { code: status.code, details: status.details }, response);
+      return status;
+    };
+    using _deadline = new DeadlineWatch(call.getDeadline(), {
+      near: () => running.controller.abort(deadlineError(running)),
+      late: () => tell(statusOfError(running.controller.signal.reason, running.requestId), null),
+    });
     try {
       const response = (await this.#run(running, handler, call.request)) as object;
-      answer(null, response);
-      this.#end(running, OK, subject, call.request);
+      this.#end(running, tell(OK, response));
     } catch (thrown) {
       const error = failureOf(thrown, running);
-      const status = statusOfError(error, running.requestId);
-      answer({ code: status.code, details: status.details });
-      this.#end(running, status, subject, call.request, error);
+      this.#end(running, tell(statusOfError(error, running.requestId), null), error);
     }
   }
 
   async #stream(
-    method: AnyMethod,
+    running: RunningCall,
     handler: ErasedHandler,
-    subject: Subject,
     call: ServerWritableStream<object, object>,
   ): Promise<void> {
-    const running = this.#begin(method, call);
     // A stream that the peer reset reports that as an error as well; the signal has said it already.
     call.on('error', () => undefined);
     try {
@@ -131,24 +146,41 @@ export class RunningCalls {
         running.controller.signal.throwIfAborted();
       }
       call.end();
-      this.#end(running, OK, subject, call.request);
+      this.#end(running, OK);
     } catch (thrown) {
       const error = failureOf(thrown, running);
       const status = statusOfError(error, running.requestId);
       call.emit('error', { code: status.code, details: status.details });
-      this.#end(running, status, subject, call.request, error);
+      this.#end(running, status, error);
     }
   }
 
-  #begin(method: AnyMethod, call: GrpcCall): RunningCall {
+  #begin(method: AnyMethod, call: GrpcCall, subject: object): RunningCall {
     this.#lastId += 1;
-    const running = new RunningCall(method, this.#lastId.toString(36));
+    const running = new RunningCall(method, this.#lastId.toString(36), subject);
     this.#calls.add(running);
+    series.requestsRunning.inc({ method: method.name });
+    if (!method.responseStream) this.#watchSlow(running, SLOW_MS);
     call.on('cancelled', () => {
       // grpc-js says this after every call; then nobody listens any more.
-      if (this.#calls.has(running)) running.controller.abort(cancellation(method, call.getDeadline()));
+      if (this.#calls.has(running)) running.controller.abort(cancellation(running, call.getDeadline()));
     });
     return running;
+  }
+
+  /** Says of a call that lasts where it is, while that can still be of use. */
+  #watchSlow(running: RunningCall, afterMs: number): void {
+    const tell = () => {
+      const { method, requestId, activity } = running;
+      const view = describeStage(activity.current());
+      const fields = { method: method.name, requestId, ...activity.subject, stages: activity.spentMs() };
+      this.#log.info(
+        fields,
+        `${method.name} has been at work for ${Math.round(activity.durationMs / 1000)} s: ${view}`,
+      );
+      this.#watchSlow(running, 2 * activity.durationMs);
+    };
+    running.slowTimer = setTimeout(tell, afterMs).unref();
   }
 
   #run(running: RunningCall, handler: ErasedHandler, request: object) {
@@ -161,20 +193,35 @@ export class RunningCalls {
     return handler(request, context);
   }
 
-  #end(running: RunningCall, status: RpcStatus, subject: Subject, request: object, error?: unknown): void {
+  /** `status` is what the caller was told: the deadline's, where the handler came too late. */
+  #end(running: RunningCall, status: RpcStatus, error?: unknown): void {
+    const { method, requestId, durationMs, activity } = running;
     this.#calls.delete(running);
+    clearTimeout(running.slowTimer);
+    activity[Symbol.dispose]();
     if (this.#calls.size === 0) this.#whenIdle?.();
-    const { method, requestId, durationMs } = running;
+    series.requestsRunning.dec({ method: method.name });
     series.grpcRequest.observe({ method: method.path.slice(1), code: status.name }, durationMs / 1000);
     const failed = error !== undefined;
-    const level = !failed ? 'debug' : !isCairnError(error) ? 'error' : QUIET.has(status.name) ? 'debug' : 'warn';
+    const isBug = failed && !isCairnError(error);
+    const slow = durationMs >= SLOW_MS && !method.responseStream;
+    const level = isBug ? 'error' : failed && !QUIET.has(status.name) ? 'warn' : slow ? 'info' : 'debug';
     if (!this.#log.isLevelEnabled(level)) return;
     const fields = { method: method.name, code: status.name, durationMs: Math.round(durationMs), requestId };
     const step = isCairnError(error) && error.step !== undefined ? { step: error.step } : {};
-    const bug = failed && !isCairnError(error) ? { err: error } : {};
+    const failedIn = stageOf(error);
     this.#log[level](
-      { ...fields, ...subject(request), ...step, ...bug },
-      failed ? status.details || 'failed' : 'answered',
+      {
+        ...{ ...fields, ...activity.subject, ...step },
+        ...(failedIn !== undefined && { stage: failedIn }),
+        ...((failed || slow) && { stages: activity.spentMs() }),
+        ...(isBug && { err: error }),
+      },
+      failed
+        ? (isBug ? status.details : messageOf(error)) || 'failed'
+        : status === OK
+          ? 'answered'
+          : 'done after its caller had given up',
     );
   }
 }
@@ -194,10 +241,14 @@ function unimplemented(method: AnyMethod): ErasedHandler {
   };
 }
 
-function cancellation(method: AnyMethod, deadline: Date | number): CairnError {
-  const passed = Number(deadline) - Date.now() < DEADLINE_SLACK_MS;
-  if (passed) return new CairnError('DeadlineExceeded', `${method.name}: the caller's deadline passed`);
-  return new CairnError('Cancelled', `${method.name}: the caller cancelled`);
+function cancellation(running: RunningCall, deadline: Date | number): CairnError {
+  if (Number(deadline) - Date.now() < DEADLINE_SLACK_MS) return deadlineError(running);
+  return new CairnError('Cancelled', `${running.method.name}: the caller cancelled`);
+}
+
+function deadlineError({ method, activity }: RunningCall): CairnError {
+  const message = `${method.name}: the caller's deadline passed in ${describeStage(activity.current())}`;
+  return new CairnError('DeadlineExceeded', message);
 }
 
 function drained(call: ServerWritableStream<object, object>, signal: AbortSignal): Promise<void> {

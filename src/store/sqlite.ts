@@ -14,6 +14,7 @@ import { CairnError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import type { Logger } from '../base/log.ts';
 import { series } from '../base/metrics.ts';
+import { stage } from '../base/stages.ts';
 import { Checkpointer } from './checkpoint.ts';
 import type { Row, SqlValue, Store, Transaction } from './index.ts';
 import { LogSync } from './log-sync.ts';
@@ -102,7 +103,11 @@ export class SqliteStore implements Store {
     return this.#translated(() => this.#statements.all(sql, values));
   }
 
-  async transaction<T>(work: (tx: Transaction) => T): Promise<T> {
+  transaction<T>(work: (tx: Transaction) => T): Promise<T> {
+    return stage('store.commit', () => this.#commit(work));
+  }
+
+  async #commit<T>(work: (tx: Transaction) => T): Promise<T> {
     const startedAt = performance.now();
     const waiting = failpoint('store.begin');
     if (waiting) await waiting;

@@ -10,6 +10,7 @@ import { writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { abortError, CairnError, errnoOf, messageOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
+import { stage } from '../base/stages.ts';
 import { type ChildProcess, closeDescriptor, makePipe, spawnProcess } from '../linux/index.ts';
 import type { TaskSpec } from './index.ts';
 import type { TaskPaths } from './paths.ts';
@@ -36,7 +37,11 @@ export interface Monitor {
 }
 
 /** Throws the runtime's or conmon's own words; whatever was made by then is the caller's to undo. */
-export async function startConmon(options: ConmonOptions): Promise<Monitor> {
+export function startConmon(options: ConmonOptions): Promise<Monitor> {
+  return stage('task.create', () => launch(options));
+}
+
+async function launch(options: ConmonOptions): Promise<Monitor> {
   const sync = makePipe();
   const start = makePipe();
   let child: ChildProcess;

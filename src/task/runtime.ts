@@ -1,6 +1,7 @@
 /** Calling the OCI runtime (runc), and understanding what it says. */
 import { readFile, rm } from 'node:fs/promises';
 import { CairnError, errnoOf } from '../base/errors.ts';
+import { stage } from '../base/stages.ts';
 import { type RunResult, runProcess } from '../linux/index.ts';
 import type { RuntimeHandler } from './index.ts';
 
@@ -27,7 +28,11 @@ export const RUNTIME_ENVIRONMENT: Readonly<Record<string, string>> = {
 };
 
 /** Runs the runtime to its end; what it says of a failure is thrown (`Unknown`). */
-export async function callRuntime(runtime: RuntimeHandler, call: RuntimeCall): Promise<RunResult> {
+export function callRuntime(runtime: RuntimeHandler, call: RuntimeCall): Promise<RunResult> {
+  return stage('task.runtime', () => runToEnd(runtime, call), { detail: `${runtime.name} ${call.verb}` });
+}
+
+async function runToEnd(runtime: RuntimeHandler, call: RuntimeCall): Promise<RunResult> {
   const result = await runProcess({
     file: runtime.path,
     args: [...runtimeArguments(runtime, call.logPath), call.verb, ...call.args],

@@ -5,6 +5,7 @@ import { CairnError, messageOf, throwIfAborted } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import { KeyedMutex } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
+import { stage } from '../base/stages.ts';
 import { becomeSubreaper, processStartTime, signalProcess, watchProcess } from '../linux/index.ts';
 import { attachTo } from './attach.ts';
 import { containerCgroup, endStaleExecs, killCgroup, placeMonitor } from './cgroups.ts';
@@ -63,7 +64,7 @@ class ConmonTaskService implements TaskService {
   readonly #log: Logger;
   readonly #timeoutMs: number;
   readonly #tasks = new Map<string, Task>();
-  readonly #mutex = new KeyedMutex();
+  readonly #mutex = new KeyedMutex('task.lock');
   readonly #subreaper = becomeSubreaper();
   readonly #execs = new Execs();
 
@@ -178,7 +179,7 @@ class ConmonTaskService implements TaskService {
   }
 
   async exec(id: string, process: object, options: ExecOptions): Promise<ExecResult> {
-    return await this.#execs.run(this.#running(id, 'task.exec'), process, options);
+    return await stage('task.exec', () => this.#execs.run(this.#running(id, 'task.exec'), process, options));
   }
 
   async openExec(id: string, process: object, options: OpenExecOptions): Promise<OpenExec> {
@@ -192,8 +193,9 @@ class ConmonTaskService implements TaskService {
   async reopenLog(id: string): Promise<void> {
     using _turn = await this.#mutex.lock(id);
     const { spec, record } = this.#running(id, 'task.reopenLog');
-    if (spec.logPath === undefined) return;
-    await reopenLog({ bundle: spec.bundle, logPath: spec.logPath, monitorPid: record.monitorPid });
+    const { bundle, logPath } = spec;
+    if (logPath === undefined) return;
+    await stage('task.reopen-log', () => reopenLog({ bundle, logPath, monitorPid: record.monitorPid }));
   }
 
   async update(id: string, resources: object): Promise<void> {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CairnError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
+import { stage } from '../base/stages.ts';
 import { removeCgroup, signalProcess, watchProcess } from '../linux/index.ts';
 import { containerCgroup, killCgroup, monitorCgroup } from './cgroups.ts';
 import type { TaskSpec } from './index.ts';
@@ -27,7 +28,11 @@ export async function wasEverMade(paths: TaskPaths): Promise<boolean> {
   return (await exists(paths.directory)) || (await exists(paths.exitFile));
 }
 
-export async function undoTask(spec: TaskSpec, paths: TaskPaths, timeoutMs: number): Promise<void> {
+export function undoTask(spec: TaskSpec, paths: TaskPaths, timeoutMs: number): Promise<void> {
+  return stage('task.delete', () => undo(spec, paths, timeoutMs));
+}
+
+async function undo(spec: TaskSpec, paths: TaskPaths, timeoutMs: number): Promise<void> {
   const container = containerCgroup(spec.cgroupsPath);
   const monitor = monitorCgroup(container, spec.id);
   const record = await readRecord(paths.record);

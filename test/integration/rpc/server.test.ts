@@ -262,7 +262,7 @@ describe('stopping', () => {
     await server?.stop();
     await outcome;
     expect(lines.find(({ calls }) => calls !== undefined)?.['calls']).toEqual([
-      expect.stringMatching(/^ExecSync \(\w+\)$/),
+      expect.stringMatching(/^ExecSync \(\w+\), no particular stage for 0\.\d s$/),
     ]);
   });
 
