@@ -35,7 +35,7 @@ describe('log rotation', () => {
   });
 
   test('a reopen without a rename keeps what was written', async () => {
-    const spec = await host.run(['sh', '-c', 'echo first; sleep 0.3; echo second']);
+    const spec = await host.run(['sh', '-c', 'echo first; sleep 2; echo second']);
     await sleep(100);
     await host.tasks.reopenLog(spec.id);
     await host.tasks.wait(spec.id);
