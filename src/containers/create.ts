@@ -18,7 +18,7 @@ import { readSeccompProfile } from './spec/localhost-seccomp.ts';
 import type { RlimitSpec } from './spec/oci.ts';
 import { readUserDatabase } from './spec/rootfs-file.ts';
 import { type ResolvedUser, resolveUser } from './spec/user.ts';
-import { makeVolumes, volumeMounts } from './volumes.ts';
+import { makeVolumes, volumeMounts, writableFor } from './volumes.ts';
 
 export interface BuildContext {
   readonly snapshotter: Snapshotter;
@@ -45,10 +45,10 @@ export async function buildContainer(
   const cdiEdits = await context.cdi.resolve(config.cdiDevices);
   await makeBundle(directory);
   // The root filesystem stays mounted from here to the end of the container: it is needed now for the users in it, and at the start.
-  const user = await prepareRootfs(record, image, context);
+  const user = await prepareRootfs(record, pod, image, context);
   throwIfAborted(signal, 'container.create');
-  await makeVolumes(record, image, volumeImages, context.snapshotter);
-  const volumes = await volumeMounts(record, pod.config.userNamespace);
+  await makeVolumes(record, pod, image, volumeImages, context.snapshotter);
+  const volumes = await volumeMounts(record, pod);
   throwIfAborted(signal, 'container.create');
   const [devices, callerMounts] = await Promise.all([resolveDevices(config), resolveMounts(config, volumes.images)]);
   const { seccomp, privileged } = config.security;
@@ -66,13 +66,18 @@ export async function buildContainer(
   return { uid: user.uid, gid: user.gid, groups: spec.process.user.additionalGids };
 }
 
-async function prepareRootfs(record: ContainerRecord, image: Image, context: BuildContext): Promise<ResolvedUser> {
+async function prepareRootfs(
+  record: ContainerRecord,
+  pod: Pod,
+  image: Image,
+  context: BuildContext,
+): Promise<ResolvedUser> {
   const { snapshotter } = context;
   const initLayer = await snapshotter.ensureInitLayer(image.chainId);
   await failpoint('container.snapshot.prepare');
-  await snapshotter.prepare(record.id, initLayer);
+  await snapshotter.prepare(record.id, initLayer, writableFor(pod));
   await failpoint('container.rootfs.mount');
-  await snapshotter.mount(record.id, rootfsPath(record.directory));
+  await snapshotter.mount(record.id, rootfsPath(record.directory), { userNamespace: pod.namespaces.user });
   const database = await readUserDatabase(rootfsPath(record.directory));
   return resolveUser(record.config.security, image.config.user, database);
 }

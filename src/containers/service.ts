@@ -165,7 +165,7 @@ export function createContainerService(options: ContainerServiceOptions): Contai
     starting.set(id, { cancel: (reason) => controller.abort(reason), ended });
     try {
       const either = signal === undefined ? controller.signal : AbortSignal.any([signal, controller.signal]);
-      const pid = await startTask(record, { task, snapshotter, taskSpec }, either);
+      const pid = await startTask(record, { task, snapshotter, pod, taskSpec }, either);
       const running = { ...record, state: 'running' as const, pid, startedAtNs: nowNs(), bootId };
       await transitions.change(running);
       lifetimes.watch(running);

@@ -15,7 +15,6 @@ import {
   AT_FDCWD,
   closeDescriptor,
   fchownat,
-  hostId,
   isMountPoint,
   mkdirat,
   O_DIRECTORY,
@@ -24,8 +23,8 @@ import {
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
 } from '../linux/index.ts';
-import type { PodConfig } from '../pods/index.ts';
-import type { Snapshotter } from '../snapshotter/index.ts';
+import { type Pod, podRoot } from '../pods/index.ts';
+import type { PrepareOptions, Snapshotter } from '../snapshotter/index.ts';
 import type { ContainerConfig, ContainerMount } from './index.ts';
 import type { ContainerRecord } from './records.ts';
 import type { MountSpec } from './spec/oci.ts';
@@ -81,9 +80,15 @@ export function ownVolumePaths({ mounts }: ContainerConfig, { config }: Image): 
   return [...paths].filter((path) => !taken.has(path) && !NOT_FOR_VOLUMES.test(path));
 }
 
+/** How a writable snapshot for that pod is to be prepared. */
+export function writableFor({ config }: Pod): PrepareOptions {
+  return config.userNamespace ? { rootOwner: podRoot(config) } : {};
+}
+
 /** Makes the snapshots and mounts them. */
 export async function makeVolumes(
   record: Owner,
+  pod: Pod,
   image: Image,
   volumeImages: ReadonlyMap<string, Image>,
   snapshotter: Snapshotter,
@@ -96,25 +101,29 @@ export async function makeVolumes(
   }
   if (record.ownVolumes.length > 0) {
     await failpoint('container.volumes.own');
-    await snapshotter.prepare(ownVolume(record).name, image.chainId);
+    await snapshotter.prepare(ownVolume(record).name, image.chainId, writableFor(pod));
   }
-  await mountVolumes(record, snapshotter);
+  await mountVolumes(record, pod.namespaces.user, snapshotter);
 }
 
 /** Mounts those that are not mounted. */
-export async function mountVolumes(record: Owner, snapshotter: Snapshotter): Promise<void> {
+export async function mountVolumes(
+  record: Owner,
+  userNamespace: string | undefined,
+  snapshotter: Snapshotter,
+): Promise<void> {
   for (const { name, target } of volumeSnapshots(record)) {
     await mkdir(target, { recursive: true, mode: 0o711 });
     if (await isMountPoint(target)) continue;
     await failpoint('container.volumes.mount');
-    await snapshotter.mount(name, target);
+    await snapshotter.mount(name, target, { userNamespace });
   }
 }
 
 /** What the runtime is to mount: the image volumes, each in the place of its request, and the image's own VOLUMEs. */
 export async function volumeMounts(
   record: Owner,
-  userNamespace: PodConfig['userNamespace'],
+  pod: Pod,
 ): Promise<{ readonly images: ReadonlyMap<ContainerMount, MountSpec>; readonly own: readonly MountSpec[] }> {
   const images = new Map<ContainerMount, MountSpec>();
   for (const [index, mount] of record.config.mounts.entries()) {
@@ -122,8 +131,7 @@ export async function volumeMounts(
     const source = await subPathOf(mount, mount.image, imageVolume(record, index).target);
     images.set(mount, bind(mount.containerPath, source, ['ro', ...mount.options]));
   }
-  const rootId = (ids: 'uids' | 'gids') => (userNamespace && hostId(userNamespace[ids], 0)) ?? 0;
-  const owner = { uid: rootId('uids'), gid: rootId('gids') };
+  const owner = podRoot(pod.config);
   const own: MountSpec[] = [];
   for (const path of record.ownVolumes) {
     own.push(bind(path, await ensurePath(ownVolume(record).target, path, owner), ['rw']));

@@ -29,6 +29,8 @@ export interface HandlerInfo {
   /** The key of `[runtimes.NAME]`. */
   readonly name: string;
   readonly features: { readonly recursiveReadOnlyMounts: boolean; readonly userNamespaces: boolean };
+  /** Why `userNamespaces` is false. */
+  readonly userNamespaceObstacle?: string;
 }
 
 export interface CriOptions {

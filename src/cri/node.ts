@@ -23,11 +23,7 @@ export function nodeHandlers(context: CriContext): Handlers<typeof RuntimeServic
       const { ready, reason, message } = network.status();
       const runtimeReady = { type: 'RuntimeReady', status: true, reason: '', message: '' };
       const networkReady = { type: 'NetworkReady', status: ready, reason, message };
-      // Whatever the runtime could do, user namespaces are refused at this door (parse-namespaces.ts).
-      const handlers = runtimeHandlers.map(({ name, features }) => ({
-        name,
-        features: { ...features, userNamespaces: false },
-      }));
+      const handlers = runtimeHandlers.map(({ name, features }) => ({ name, features }));
       const defaults = handlers.filter(({ name }) => name === defaultRuntime).map((one) => ({ ...one, name: '' }));
       return {
         status: { conditions: [runtimeReady, networkReady] },

@@ -1,7 +1,9 @@
 /** NamespaceOption and what belongs to it. */
-import type { NamespaceOption, UserNamespace } from '../generated/cri.js';
-import type { NamespaceMode } from '../pods/index.ts';
-import { invalid, oneOf, required, unsupported } from './fields.ts';
+import { isDeepStrictEqual } from 'node:util';
+import type { NamespaceOption } from '../generated/cri.js';
+import type { NamespaceMode, PodConfig } from '../pods/index.ts';
+import { invalid, oneOf, required } from './fields.ts';
+import { parseUserNamespace } from './parse-user-namespace.ts';
 
 type Mode = NamespaceMode | 'target';
 
@@ -17,8 +19,7 @@ export interface PodNamespaceModes {
 
 /** Absent options are the message's zero values: one namespace of each kind for the pod. */
 export function parsePodNamespaces(field: string, options: NamespaceOption | null): PodNamespaceModes {
-  const { network, pid, ipc, targetId, usernsOptions } = options ?? ALL_POD;
-  checkUserNamespace(`${field}.userns_options`, usernsOptions);
+  const { network, pid, ipc, targetId } = options ?? ALL_POD;
   if (targetId !== '') throw invalid(`${field}.target_id`, 'is for containers');
   const pidMode = oneOf(`${field}.pid`, pid, MODES);
   if (pidMode === 'target') throw invalid(`${field}.pid`, 'TARGET is for containers');
@@ -41,10 +42,15 @@ export interface PidNamespace {
 export function parseContainerNamespaces(
   field: string,
   options: NamespaceOption | null,
-  pod: PodNamespaceModes,
+  { namespaces: pod, userNamespace }: Pick<PodConfig, 'namespaces' | 'userNamespace'>,
 ): PidNamespace {
   const { network, pid, ipc, targetId, usernsOptions } = options ?? ALL_POD;
-  checkUserNamespace(`${field}.userns_options`, usernsOptions);
+  if (
+    usernsOptions &&
+    !isDeepStrictEqual(parseUserNamespace(`${field}.userns_options`, usernsOptions), userNamespace)
+  ) {
+    throw invalid(`${field}.userns_options`, "is not the pod's: a pod has one user namespace, or none");
+  }
   for (const [kind, mode] of [['network', network] as const, ['ipc', ipc] as const]) {
     if (podOrNode(`${field}.${kind}`, mode) === 'node' && pod[kind] !== 'node') {
       throw invalid(`${field}.${kind}`, "NODE, but the pod's is not the node's");
@@ -60,13 +66,4 @@ function podOrNode(field: string, value: number): 'pod' | 'node' {
   const mode = oneOf(field, value, MODES);
   if (mode !== 'pod' && mode !== 'node') throw invalid(field, 'must be POD or NODE');
   return mode;
-}
-
-/** Absent means none, as callers older than user namespaces expect. */
-function checkUserNamespace(field: string, userns: UserNamespace | null): void {
-  if (!userns) return;
-  const mode = oneOf(`${field}.mode`, userns.mode, MODES);
-  if (mode === 'pod') throw unsupported(field, 'user namespaces are not supported yet');
-  if (mode !== 'node') throw invalid(`${field}.mode`, 'must be POD or NODE');
-  if (userns.uids.length + userns.gids.length > 0) throw invalid(field, 'NODE has no ID mappings');
 }

@@ -1,11 +1,12 @@
 /** PodSandboxConfig: checked, defaulted, and turned into the pod service's terms. */
 import { isIP } from 'node:net';
-import type { PortMapping as CriPortMapping, PodSandboxConfig } from '../generated/cri.js';
+import type { PortMapping as CriPortMapping, NamespaceOption, PodSandboxConfig } from '../generated/cri.js';
 import type { PortMapping } from '../network/index.ts';
 import type { PodConfig } from '../pods/index.ts';
 import { absolutePath, integer, invalid, noNul, oneOf, required, userOrGroupId } from './fields.ts';
 import { parsePodNamespaces } from './parse-namespaces.ts';
 import { checkSelinux, parseAppArmor, parseSeccomp } from './parse-profiles.ts';
+import { parseUserNamespace } from './parse-user-namespace.ts';
 
 /** enum Protocol. */
 const PROTOCOLS: Readonly<Record<number, PortMapping['protocol']>> = { 0: 'tcp', 1: 'udp', 2: 'sctp' };
@@ -39,9 +40,23 @@ export function parsePod(config: PodSandboxConfig | null, runtimeHandler: string
       'config.linux.security_context.namespace_options',
       security?.namespaceOptions ?? null,
     ),
-    userNamespace: undefined,
+    userNamespace: parsePodUserNamespace(
+      'config.linux.security_context.namespace_options',
+      security?.namespaceOptions ?? null,
+    ),
     privileged: security?.privileged ?? false,
   };
+}
+
+/** The kernel lets root of a user namespace mount /proc, /sys and mqueue only of namespaces that belong to it. */
+function parsePodUserNamespace(field: string, options: NamespaceOption | null): PodConfig['userNamespace'] {
+  const mappings = parseUserNamespace(`${field}.userns_options`, options?.usernsOptions ?? null);
+  if (!mappings || !options) return undefined;
+  const { network, pid, ipc } = parsePodNamespaces(field, options);
+  for (const [kind, mode] of Object.entries({ network, pid, ipc })) {
+    if (mode === 'node') throw invalid(`${field}.${kind}`, 'NODE can not be had with a user namespace of the pod');
+  }
+  return mappings;
 }
 
 type SandboxSecurity = NonNullable<NonNullable<PodSandboxConfig['linux']>['securityContext']>;

@@ -44,18 +44,19 @@ export function parseSecurity(
   if (privileged && !pod.privileged)
     throw invalid(`${field}.privileged`, 'the pod was not made for privileged containers');
   checkSelinux(field, security?.selinuxOptions ?? null, host.selinuxEnabled);
+  const mayBeEmpty = security !== null && pod.userNamespace !== undefined;
   const { addCapabilities = [], dropCapabilities = [], addAmbientCapabilities = [] } = security?.capabilities ?? {};
   return {
     privileged,
     addCapabilities,
     dropCapabilities,
     addAmbientCapabilities,
-    pid: parseContainerNamespaces(`${field}.namespace_options`, security?.namespaceOptions ?? null, pod.namespaces),
+    pid: parseContainerNamespaces(`${field}.namespace_options`, security?.namespaceOptions ?? null, pod),
     ...parseIdentity(field, security),
     readonlyRootfs: security?.readonlyRootfs ?? false,
     noNewPrivileges: security?.noNewPrivs ?? false,
-    maskedPaths: paths(`${field}.masked_paths`, security?.maskedPaths, MASKED_PATHS),
-    readonlyPaths: paths(`${field}.readonly_paths`, security?.readonlyPaths, READONLY_PATHS),
+    maskedPaths: paths(`${field}.masked_paths`, security?.maskedPaths, mayBeEmpty ? [] : MASKED_PATHS),
+    readonlyPaths: paths(`${field}.readonly_paths`, security?.readonlyPaths, mayBeEmpty ? [] : READONLY_PATHS),
     seccomp: parseSeccomp(field, security?.seccomp ?? null, security?.seccompProfilePath ?? ''),
     apparmorProfile: parseAppArmor(field, security?.apparmor ?? null, security?.apparmorProfile ?? ''),
   };

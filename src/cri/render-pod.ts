@@ -37,8 +37,12 @@ export function renderPod(pod: Pod): IPodSandbox {
 
 export function renderPodStatus(pod: Pod): IPodSandboxStatus {
   const [ip = '', ...more] = pod.ips;
-  const { network, pid, ipc } = pod.config.namespaces;
-  const options = { network: MODES[network], pid: MODES[pid], ipc: MODES[ipc] };
+  const { namespaces, userNamespace } = pod.config;
+  const { network, pid, ipc } = namespaces;
+  const options = {
+    ...{ network: MODES[network], pid: MODES[pid], ipc: MODES[ipc] },
+    usernsOptions: { mode: userNamespace ? CriNamespaceMode.POD : CriNamespaceMode.NODE, ...userNamespace },
+  };
   return {
     ...common(pod),
     network: { ip, additionalIps: more.map((address) => ({ ip: address })) },

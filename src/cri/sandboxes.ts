@@ -15,7 +15,7 @@ import { portions } from './portions.ts';
 import { now } from './render.ts';
 import { renderContainerStatus } from './render-container.ts';
 import { renderPod, renderPodInfo, renderPodStatus } from './render-pod.ts';
-import { checkHandler } from './runtime-handlers.ts';
+import { checkHandler, checkUserNamespaces } from './runtime-handlers.ts';
 
 /** enum PodSandboxState. */
 const STATES: Readonly<Record<number, NonNullable<PodFilter['state']>>> = {
@@ -28,7 +28,10 @@ export function sandboxHandlers(context: CriContext): Handlers<typeof RuntimeSer
   return {
     async runPodSandbox({ config, runtimeHandler }, { signal }) {
       checkHandler('runtime_handler', runtimeHandler, context);
-      const pod = await pods.run(parsePod(config, runtimeHandler, context), signal);
+      const parsed = parsePod(config, runtimeHandler, context);
+      const field = 'config.linux.security_context.namespace_options.userns_options';
+      if (parsed.userNamespace) checkUserNamespaces(field, runtimeHandler, context);
+      const pod = await pods.run(parsed, signal);
       return { podSandboxId: pod.id };
     },
 

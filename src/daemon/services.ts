@@ -3,7 +3,7 @@ import { arch, hostname, release } from 'node:os';
 import { cairnServices } from '../api/index.ts';
 import { VERSION } from '../base/version.ts';
 import type { Config } from '../config/index.ts';
-import { criServices } from '../cri/index.ts';
+import { criServices, type HandlerInfo } from '../cri/index.ts';
 import { cgroupMode } from '../linux/index.ts';
 import type { Service } from '../rpc/index.ts';
 import type { StreamingServer } from '../streaming/index.ts';
@@ -24,6 +24,16 @@ export interface ServiceOptions {
   readonly metricsAddress: string;
 }
 
+/** User namespaces need ID-mapped mounts twice: the runtime makes those of volumes, the snapshotter those of layers. */
+async function handlerInfo({ name, features }: RuntimeInfo, { snapshotter }: Modules): Promise<HandlerInfo> {
+  if (!features.userNamespaces) {
+    return { name, features, userNamespaceObstacle: `the runtime ${name} has no ID-mapped mounts (runc: from 1.2 on)` };
+  }
+  const userNamespaceObstacle = await snapshotter.userNamespaceObstacle();
+  if (userNamespaceObstacle === undefined) return { name, features };
+  return { name, features: { ...features, userNamespaces: false }, userNamespaceObstacle };
+}
+
 export async function createServices(options: ServiceOptions): Promise<Service[]> {
   const { config, configFile, runtimes, listen, metricsAddress, streaming } = options;
   const { pods, containers, images, network, stats, events } = options.modules;
@@ -32,7 +42,7 @@ export async function createServices(options: ServiceOptions): Promise<Service[]
   const cri = criServices({
     ...{ pods, containers, images, network, stats, events, streaming, config, defaultRuntime },
     version: VERSION,
-    runtimeHandlers: runtimes.map(({ name, features }) => ({ name, features })),
+    runtimeHandlers: await Promise.all(runtimes.map((runtime) => handlerInfo(runtime, options.modules))),
     cgroupDriver: CGROUP_DRIVER,
   });
   const cairn = cairnServices({

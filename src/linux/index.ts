@@ -57,6 +57,7 @@ export { lockFile } from './file-lock.ts';
 export { hostId, type IdMapping, type IdMappings, mapFile } from './id-mappings.ts';
 export { AT_FDCWD, closeDescriptor, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH, type PathLike } from './libc.ts';
 export { connectInNamespace } from './loopback-connection.ts';
+export { mountAllMapped, mountMapped } from './mapped-mounts.ts';
 export {
   bindMount,
   MountFlag,
@@ -115,5 +116,6 @@ export { SeqpacketSocket } from './seqpacket-socket.ts';
 export { type AdoptedProcess, adoptProcess, becomeSubreaper } from './subreaper.ts';
 export { syncFilesystem } from './sync.ts';
 export { parseSysctl, type Sysctl, type SysctlNamespace } from './sysctl.ts';
+export { pinUserNamespace, type UserNamespacePins } from './user-namespace.ts';
 export { watchHangup } from './watch-hangup.ts';
 export { getXattr, listXattrs, removeXattr, setXattr } from './xattr.ts';

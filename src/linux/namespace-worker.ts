@@ -8,20 +8,25 @@ import { errnoOf, messageOf } from '../base/errors.ts';
 import { SystemError } from './errno.ts';
 import { bind, closeDescriptor, O_CLOEXEC, room } from './libc.ts';
 import { bindMount, unmountSync } from './mount.ts';
+import type { SysctlNamespace } from './sysctl.ts';
 
 export interface SysctlSetting {
+  readonly namespace: SysctlNamespace;
   readonly name: string;
   readonly path: string;
   readonly value: string;
 }
 
-/** Makes and pins namespaces. */
+/** Makes and pins namespaces; with `join`, sets up those that are pinned already. */
 export interface CreateRequest {
   readonly network: string | undefined;
   readonly ipc: string | undefined;
   readonly uts: string | undefined;
   readonly hostname: string | undefined;
   readonly sysctls: readonly SysctlSetting[];
+  readonly join: boolean;
+  /** Who root of the user namespace is that they belong to; 0 without one. */
+  readonly rootUid: number;
 }
 
 /** Makes a TCP socket in a pinned network namespace. */
@@ -71,6 +76,11 @@ const IFF_UP = 1;
 
 const unshare = bind('unshare', ['int']);
 const setns = bind('setns', ['int', 'int']);
+const SYS_SETRESUID = process.arch === 'arm64' ? 147 : 117;
+const UNCHANGED = 0xffffffff;
+const PR_SET_DUMPABLE = 4;
+const setresuid = bind('syscall', ['long', 'long', 'long', 'long'], 'long');
+const prctl = bind('prctl', ['int', 'long', 'long', 'long', 'long']);
 const sethostname = bind('sethostname', ['pointer', 'long']);
 const socket = bind('socket', ['int', 'int', 'int']);
 const ioctl = bind('ioctl', ['int', 'long', 'pointer']);
@@ -109,9 +119,13 @@ function readFileIn({ path, file }: ReadRequest): string {
 }
 
 function enterNetwork(path: string): void {
+  enter(path, CLONE_NEWNET);
+}
+
+function enter(path: string, flag: number): void {
   const namespace = openSync(path, constants.O_RDONLY);
   try {
-    setns(path, namespace, CLONE_NEWNET);
+    setns(path, namespace, flag);
   } finally {
     closeSync(namespace);
   }
@@ -124,16 +138,25 @@ function makeSocket({ path, family }: SocketRequest): number {
 
 function create(request: CreateRequest): void {
   const kinds = KINDS.filter((kind) => request[kind.key] !== undefined);
-  unshare(
-    undefined,
-    kinds.reduce((flags, kind) => flags | kind.flag, 0),
-  );
+  if (request.join) {
+    for (const { key, flag } of kinds) enter(request[key] ?? '', flag);
+  } else {
+    unshare(
+      undefined,
+      kinds.reduce((flags, kind) => flags | kind.flag, 0),
+    );
+  }
   if (request.hostname !== undefined) {
     const name = Buffer.from(request.hostname);
     sethostname(request.hostname, name, name.length);
   }
   if (request.network !== undefined) bringUpLoopback();
-  for (const setting of request.sysctls) writeSysctl(setting);
+  for (const setting of request.sysctls) {
+    // Of these the kernel asks for the owner; for the others the capability is enough.
+    if (setting.namespace === 'ipc' && request.rootUid !== 0) asUser(request.rootUid, () => writeSysctl(setting));
+    else writeSysctl(setting);
+  }
+  if (request.join) return;
   const pinned: string[] = [];
   try {
     for (const kind of kinds) {
@@ -173,6 +196,22 @@ function writeSysctl(setting: SysctlSetting): void {
     writeFileSync(`/proc/sys/${setting.path}`, setting.value, { flag: 'r+' });
   } catch (error) {
     throw new SysctlRefused(setting, errnoOf(error) ?? messageOf(error));
+  }
+}
+
+/** The system call itself: libc's function would change the whole process. */
+function asUser(uid: number, work: () => void): void {
+  setresuid('user', SYS_SETRESUID, UNCHANGED, uid, UNCHANGED);
+  try {
+    work();
+  } finally {
+    try {
+      setresuid('root', SYS_SETRESUID, UNCHANGED, 0, UNCHANGED);
+      // The kernel takes this away from who changes its user; then nobody could trace or dump the daemon.
+      prctl('dumpable', PR_SET_DUMPABLE, 1, 0, 0, 0);
+    } catch {
+      process.exit(1);
+    }
   }
 }
 

@@ -10,16 +10,20 @@ import { Worker } from 'node:worker_threads';
 import { CairnError, errnoOf } from '../base/errors.ts';
 import { workerUrl } from '../base/worker-url.ts';
 import { SystemError } from './errno.ts';
+import { hostId, type IdMappings } from './id-mappings.ts';
 import { bind, O_CLOEXEC } from './libc.ts';
 import { unmount } from './mount.ts';
 import type { NamespaceAnswer, NamespaceWork, SysctlSetting } from './namespace-worker.ts';
 import { parseSysctl } from './sysctl.ts';
+import { pinUserNamespace } from './user-namespace.ts';
 
 export interface NamespaceRequest {
   /** Where to pin a fresh namespace of each kind: absolute, not there yet, in a directory that is. */
   readonly network?: string | undefined;
   readonly ipc?: string | undefined;
   readonly uts?: string | undefined;
+  /** A user namespace that the others belong to. */
+  readonly user?: { readonly path: string; readonly mappings: IdMappings } | undefined;
   /** Needs `uts`. */
   readonly hostname?: string | undefined;
   /** Each needs the namespace that owns it; anything else is InvalidArgument. */
@@ -40,9 +44,21 @@ export async function createNamespaces(request: NamespaceRequest): Promise<void>
       `hostname ${request.hostname}: would be the host's, for want of a namespace`,
     );
   }
-  const { network, ipc, uts, hostname } = request;
-  if (network === undefined && ipc === undefined && uts === undefined) return;
-  await submit({ request: { network, ipc, uts, hostname, sysctls } });
+  const { network, ipc, uts, user, hostname } = request;
+  const pins = { network, ipc, uts };
+  if (user === undefined) {
+    if (network === undefined && ipc === undefined && uts === undefined) return;
+    await submit({ request: { ...pins, hostname, sysctls, join: false, rootUid: 0 } });
+    return;
+  }
+  await pinUserNamespace({ ...pins, user: user.path }, user.mappings);
+  try {
+    const rootUid = hostId(user.mappings.uids, 0) ?? 0;
+    await submit({ request: { ...pins, hostname, sysctls, join: true, rootUid } });
+  } catch (error) {
+    for (const path of [network, ipc, uts, user.path]) if (path !== undefined) await removeNamespace(path);
+    throw error;
+  }
 }
 
 /** Unpins a namespace: it ends with the last process in it. No error when there is none. */
@@ -64,7 +80,7 @@ function checkSysctl(unsafeName: string, value: string, request: NamespaceReques
   if (request[namespace] === undefined) {
     throw new CairnError('InvalidArgument', `sysctl ${name}: the pod uses the host's ${namespace} namespace`);
   }
-  return { name, path, value };
+  return { namespace, name, path, value };
 }
 
 /** A non-blocking TCP socket of that namespace (undefined: ours), unconnected. Close it or give it to a stream. */

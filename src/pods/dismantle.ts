@@ -61,7 +61,7 @@ export class Dismantler {
       if (detached) await step('pod.network.unpin', () => removeNamespace(pins.network));
     }
     await step('pod.namespaces.unpin', () =>
-      Promise.all([removeNamespace(pins.pid), removeNamespace(pins.ipc), removeNamespace(pins.uts)]),
+      Promise.all([pins.pid, pins.ipc, pins.uts, pins.user].map(removeNamespace)),
     );
     await step('pod.shm.unmount', () => unmount(podFiles(directory).shm, { detach: true }));
     if (failures.length > 0) throw failures[0];

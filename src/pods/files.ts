@@ -1,10 +1,10 @@
 /** The files that a pod's containers see as their own: host name, hosts, resolver configuration, shared memory. */
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { hostname as hostHostname } from 'node:os';
 import { join } from 'node:path';
 import { errnoOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
-import { MountFlag, mount } from '../linux/index.ts';
+import { hostId, MountFlag, mount } from '../linux/index.ts';
 import type { PodConfig } from './index.ts';
 
 /** Where a pod's files are below its directory. */
@@ -39,13 +39,19 @@ export function podHostname(config: PodConfig, hostName = hostHostname()): strin
   return config.metadata.name.slice(0, HOSTNAME_LENGTH_MAX).replace(/[-.]+$/, '');
 }
 
+/** Who root of the pod is to the host. */
+export function podRoot({ userNamespace }: PodConfig): { readonly uid: number; readonly gid: number } {
+  if (!userNamespace) return { uid: 0, gid: 0 };
+  return { uid: hostId(userNamespace.uids, 0) ?? 0, gid: hostId(userNamespace.gids, 0) ?? 0 };
+}
+
 /** Host name and resolver configuration, and the shared memory of a pod with an IPC namespace of its own. */
 export async function makePodFiles(directory: string, config: PodConfig): Promise<void> {
   const files = podFiles(directory);
   await Promise.all([
-    writeFile(files.hostname, `${podHostname(config)}\n`, { mode: 0o644 }),
-    resolverOf(config).then((text) => writeFile(files.resolvConf, text, { mode: 0o644 })),
-    config.namespaces.ipc === 'node' ? undefined : mountShm(files.shm),
+    writePodFile(files.hostname, `${podHostname(config)}\n`, config),
+    resolverOf(config).then((text) => writePodFile(files.resolvConf, text, config)),
+    config.namespaces.ipc === 'node' ? undefined : mountShm(files.shm, config),
   ]);
 }
 
@@ -54,7 +60,14 @@ export async function makeHostsFile(directory: string, config: PodConfig, ips: r
   await failpoint('pod.hosts.write');
   const text =
     config.namespaces.network === 'node' ? await readHostFile('/etc/hosts') : hostsFile(podHostname(config), ips);
-  await writeFile(podFiles(directory).hosts, text, { mode: 0o644 });
+  await writePodFile(podFiles(directory).hosts, text, config);
+}
+
+/** Root of the pod may change it. */
+async function writePodFile(path: string, text: string, config: PodConfig): Promise<void> {
+  await writeFile(path, text, { mode: 0o644 });
+  const { uid, gid } = podRoot(config);
+  if (uid !== 0 || gid !== 0) await chown(path, uid, gid);
 }
 
 export function hostsFile(hostname: string, ips: readonly string[]): string {
@@ -95,11 +108,12 @@ async function readHostFile(path: string): Promise<string> {
   }
 }
 
-async function mountShm(target: string): Promise<void> {
+async function mountShm(target: string, config: PodConfig): Promise<void> {
+  const { uid, gid } = podRoot(config);
   await mkdir(target, { mode: 0o1777, recursive: true });
   await failpoint('pod.shm.mount');
   const flags = MountFlag.nosuid | MountFlag.nodev | MountFlag.noexec;
-  mount({ source: 'shm', target, type: 'tmpfs', flags, data: `mode=1777,size=${SHM_BYTES}` });
+  mount({ source: 'shm', target, type: 'tmpfs', flags, data: `mode=1777,size=${SHM_BYTES},uid=${uid},gid=${gid}` });
 }
 
 /** False when the pod had shared memory of its own and has lost it. */

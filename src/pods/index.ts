@@ -60,6 +60,8 @@ export interface Pod {
     readonly ipc: string | undefined;
     readonly uts: string | undefined;
     readonly pid: string | undefined;
+    /** The others belong to it. */
+    readonly user: string | undefined;
   };
   /** `STATE/sandboxes/ID`: holds hostname, hosts, resolv.conf, shm, ns/. */
   readonly directory: string;
@@ -100,7 +102,8 @@ export interface PodMembers {
 }
 
 export { type CgroupDriver, cgroupsPath } from './cgroup.ts';
-export { type PodFiles, podFiles, podHostname } from './files.ts';
+export { ociMappings } from './init-spec.ts';
+export { type PodFiles, podFiles, podHostname, podRoot } from './files.ts';
 export { mergeResources, NO_RESOURCES, type Resources } from './resources.ts';
 export { runtimeNamed } from './runtime-name.ts';
 export { createPodService, type PodServiceOptions } from './service.ts';

@@ -140,13 +140,13 @@ function toData(record: PodRecord): string {
 
 function fromRow(row: Row): PodRecord {
   const data = JSON.parse(String(row['data'])) as PodData;
-  const { network, ipc, uts, pid } = data.namespaces;
+  const { network, ipc, uts, pid, user } = data.namespaces;
   return {
     ...data,
     id: String(row['id']),
     state: String(row['state']) as PodState,
     createdAtNs: BigInt(data.createdAtNs),
-    namespaces: { network, ipc, uts, pid },
+    namespaces: { network, ipc, uts, pid, user },
     networkResult: data.networkResult,
   };
 }

@@ -97,7 +97,7 @@ export function createPodService(options: PodServiceOptions): PodService {
       config: { ...config, cgroupParent: config.cgroupParent || options.defaultCgroupParent },
       createdAtNs: BigInt(Date.now()) * 1_000_000n,
       ips: [],
-      namespaces: { network: undefined, ipc: undefined, uts: undefined, pid: undefined },
+      namespaces: { network: undefined, ipc: undefined, uts: undefined, pid: undefined, user: undefined },
       directory: join(sandboxesDirectory, id),
       networkResult: undefined,
       runtimeName: runtime.name,

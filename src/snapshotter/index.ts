@@ -35,6 +35,20 @@ export interface MountSpec {
   readonly options: readonly string[];
 }
 
+export interface PrepareOptions {
+  readonly view?: boolean;
+  /** Who owns the root directory in place of user and group 0: for a snapshot that is mounted for a user namespace. */
+  readonly rootOwner?: { readonly uid: number; readonly gid: number };
+}
+
+/**
+ * For a user namespace (a path to one): the layers below appear with its IDs. The writable layer itself is not mapped; what is
+ * written in there belongs, on disk, to the IDs that the host gave to the namespace.
+ */
+export interface SnapshotMountOptions {
+  readonly userNamespace?: string | undefined;
+}
+
 export interface LayerSource {
   /** A tar, gzip or zstd file: a blob, or an ingest that still grows (then `progress`, see base/growing-file.ts). */
   readonly path: string;
@@ -56,7 +70,7 @@ export interface StagedLayer extends AsyncDisposable {
 /** Disposing ends its threads, once what is under way is done; mounts stay. */
 export interface Snapshotter extends AsyncDisposable {
   /** An active (or read-only `view`) snapshot on a committed parent (none: empty). AlreadyExists, NotFound. */
-  prepare(name: string, parent: string | undefined, options?: { view?: boolean }): Promise<SnapshotInfo>;
+  prepare(name: string, parent: string | undefined, options?: PrepareOptions): Promise<SnapshotInfo>;
   /** Freezes an active snapshot under `name`. Its directories are synced before the row says so. */
   commit(activeName: string, name: string): Promise<SnapshotInfo>;
   /** Undefined when there is none. */
@@ -65,7 +79,9 @@ export interface Snapshotter extends AsyncDisposable {
   /** What `mount` would mount. */
   mounts(name: string): MountSpec;
   /** Mounts the snapshot at `target` (an existing directory). 128 layers must mount. */
-  mount(name: string, target: string): Promise<void>;
+  mount(name: string, target: string, options?: SnapshotMountOptions): Promise<void>;
+  /** Why this host can't mount layers for a user namespace; undefined when it can. Tried once. */
+  userNamespaceObstacle(): Promise<string | undefined>;
   /** Unmounts `target`; no error when nothing is mounted there. */
   unmount(target: string): Promise<void>;
   /** Bytes and inodes of this snapshot alone, measured in a worker for an active one. */

@@ -7,8 +7,18 @@ import { unmount } from '../linux/index.ts';
 import { collectSnapshots, initLayerName, Pins, removeRow } from './collect.ts';
 import { SnapshotContext, type SnapshotterOptions } from './context.ts';
 import { explainDiskError } from './disk-error.ts';
-import type { LayerSource, MountSpec, SnapshotInfo, Snapshotter, StagedLayer, Usage } from './index.ts';
+import type {
+  LayerSource,
+  MountSpec,
+  PrepareOptions,
+  SnapshotInfo,
+  SnapshotMountOptions,
+  Snapshotter,
+  StagedLayer,
+  Usage,
+} from './index.ts';
 import { fillInitLayer } from './init-layer.ts';
+import { applyMappedMount, findUserNamespaceObstacle } from './mapped-mounting.ts';
 import { applyMount, describeMount, planMount } from './mounting.ts';
 import { commitActive, prepareSnapshot } from './prepare.ts';
 import { reconcileSnapshots } from './reconcile.ts';
@@ -24,14 +34,14 @@ class OverlaySnapshotter implements Snapshotter {
   readonly #context: SnapshotContext;
   readonly #pins = new Pins();
   readonly #initLayers = new SharedWork<string>();
+  #obstacle: Promise<string | undefined> | undefined;
 
   constructor(context: SnapshotContext) {
     this.#context = context;
   }
 
-  prepare(name: string, parent: string | undefined, options: { view?: boolean } = {}): Promise<SnapshotInfo> {
-    const kind = options.view === true ? 'view' : 'active';
-    return observed('prepare', () => prepareSnapshot(this.#context, name, parent, kind));
+  prepare(name: string, parent: string | undefined, options: PrepareOptions = {}): Promise<SnapshotInfo> {
+    return observed('prepare', () => prepareSnapshot(this.#context, name, parent, options));
   }
 
   commit(activeName: string, name: string): Promise<SnapshotInfo> {
@@ -51,11 +61,17 @@ class OverlaySnapshotter implements Snapshotter {
     return describeMount(planMount(this.#context, needSnapshot(this.#context.store, name)));
   }
 
-  mount(name: string, target: string): Promise<void> {
+  mount(name: string, target: string, { userNamespace }: SnapshotMountOptions = {}): Promise<void> {
     return observed('mount', async () => {
-      const row = needSnapshot(this.#context.store, name);
-      await applyMount(planMount(this.#context, row), name, target);
+      const plan = planMount(this.#context, needSnapshot(this.#context.store, name));
+      if (userNamespace === undefined) await applyMount(plan, name, target);
+      else await applyMappedMount(this.#context, plan, name, target, userNamespace);
     });
+  }
+
+  userNamespaceObstacle(): Promise<string | undefined> {
+    this.#obstacle ??= findUserNamespaceObstacle(this.#context);
+    return this.#obstacle;
   }
 
   unmount(target: string): Promise<void> {

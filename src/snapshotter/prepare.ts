@@ -1,9 +1,9 @@
 /** Writable snapshots and views: from nothing to active, from active to committed. */
-import { mkdir } from 'node:fs/promises';
+import { chown, mkdir } from 'node:fs/promises';
 import { CairnError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import type { SnapshotContext } from './context.ts';
-import type { SnapshotInfo } from './index.ts';
+import type { PrepareOptions, SnapshotInfo } from './index.ts';
 import { copyRootOf } from './init-layer.ts';
 import { commitSnapshot, infoOf, mustNotExist, needSnapshot, type SnapshotRow } from './rows.ts';
 
@@ -11,8 +11,9 @@ export async function prepareSnapshot(
   context: SnapshotContext,
   name: string,
   parentName: string | undefined,
-  kind: 'active' | 'view',
+  { view = false, rootOwner }: PrepareOptions = {},
 ): Promise<SnapshotInfo> {
+  const kind = view ? 'view' : 'active';
   if (name === '') throw new CairnError('InvalidArgument', 'a snapshot needs a name', { step: 'snapshotter.prepare' });
   using _lock = await context.locks.lock(name);
   mustNotExist(context.store, name);
@@ -20,6 +21,7 @@ export async function prepareSnapshot(
   const id = context.nextId();
   try {
     await makeActiveDirectory(context, { id, kind, parentId: parent?.id });
+    if (rootOwner && !view) await chown(context.directories.fs(id), rootOwner.uid, rootOwner.gid);
     await failpoint('snapshotter.prepare.row');
     return await context.insert({ id, name, kind, usage: undefined }, parent);
   } catch (error) {

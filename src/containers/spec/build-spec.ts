@@ -1,4 +1,5 @@
 /** The OCI runtime spec of a container: a pure function of what was asked for and what the host allows. */
+import { ociMappings } from '../../pods/index.ts';
 import { buildMounts } from './mounts.ts';
 import { buildNamespaces } from './namespaces.ts';
 import type { DeviceRule, RuntimeSpec } from './oci.ts';
@@ -31,6 +32,7 @@ export function buildSpec(input: SpecInput): RuntimeSpec {
     },
     linux: {
       namespaces: buildNamespaces(input),
+      ...(pod.config.userNamespace && ociMappings(pod.config.userNamespace)),
       cgroupsPath: input.cgroupsPath,
       devices: input.devices.nodes,
       resources: buildResources(config.resources, deviceRules(input), host),

@@ -3,6 +3,7 @@ import { mkdir, realpath } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { CairnError, errnoOf, messageOf } from '../../base/errors.ts';
 import { type MountEntry, mountInfo } from '../../linux/index.ts';
+import { ociMappings } from '../../pods/index.ts';
 import type { ContainerConfig, ContainerMount } from '../index.ts';
 import type { MountSpec } from './oci.ts';
 
@@ -39,6 +40,7 @@ export async function resolveMounts(
         accessOf(mount),
         ...mount.options,
       ],
+      ...(mount.idMappings && ociMappings(mount.idMappings)),
     });
   }
   const rootfsPropagation = propagations.has('rshared') ? 'rshared' : propagations.has('rslave') ? 'rslave' : undefined;

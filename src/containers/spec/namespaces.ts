@@ -4,8 +4,9 @@ import type { NamespaceSpec } from './oci.ts';
 import type { SpecInput } from './spec-input.ts';
 
 export function buildNamespaces(input: SpecInput): NamespaceSpec[] {
-  const { network, ipc, uts } = input.pod.namespaces;
+  const { network, ipc, uts, user } = input.pod.namespaces;
   const namespaces: NamespaceSpec[] = [{ type: 'mount' }];
+  if (user !== undefined) namespaces.push({ type: 'user', path: user });
   if (network !== undefined) namespaces.push({ type: 'network', path: network });
   if (ipc !== undefined) namespaces.push({ type: 'ipc', path: ipc });
   if (uts !== undefined) namespaces.push({ type: 'uts', path: uts });

@@ -53,10 +53,18 @@ export interface MountSpec {
   readonly type: string;
   readonly source: string;
   readonly options: readonly string[];
+  readonly uidMappings?: readonly IdMappingSpec[];
+  readonly gidMappings?: readonly IdMappingSpec[];
+}
+
+export interface IdMappingSpec {
+  readonly containerID: number;
+  readonly hostID: number;
+  readonly size: number;
 }
 
 export interface NamespaceSpec {
-  readonly type: 'pid' | 'network' | 'ipc' | 'uts' | 'mount' | 'cgroup';
+  readonly type: 'pid' | 'network' | 'ipc' | 'uts' | 'mount' | 'cgroup' | 'user';
   readonly path?: string;
 }
 
@@ -118,6 +126,8 @@ export interface SeccompSpec {
 
 export interface LinuxSpec {
   readonly namespaces: readonly NamespaceSpec[];
+  readonly uidMappings?: readonly IdMappingSpec[];
+  readonly gidMappings?: readonly IdMappingSpec[];
   readonly cgroupsPath: string;
   readonly devices: readonly DeviceSpec[];
   readonly resources: ResourcesSpec;

@@ -68,7 +68,8 @@ describe('the mounts of a spec', () => {
   });
 
   test("on the host's IPC namespace it is the host's shared memory", () => {
-    const pod = readyPod({ namespaces: { network: undefined, ipc: undefined, uts: undefined, pid: undefined } });
+    const none = { network: undefined, ipc: undefined, uts: undefined, pid: undefined, user: undefined };
+    const pod = readyPod({ namespaces: none });
     expect(mountAt(buildSpec(input({ pod })), '/dev/shm')?.source).toBe('/dev/shm');
   });
 });

@@ -277,6 +277,10 @@ describe('a container request', () => {
       'config.linux.security_context.seccomp.localhost_ref: "x.json" is not an absolute path',
     ],
     [
+      { linux: { securityContext: { namespaceOptions: { usernsOptions: { uids: [{ length: 1 }] } } } } },
+      'config.linux.security_context.namespace_options.userns_options.gids: needs exactly one mapping, not 0',
+    ],
+    [
       { mounts: [{ containerPath: '/x', hostPath: '/x', gidMappings: [{}] }] },
       'config.mounts[0].uidMappings: the pod has no user namespace',
     ],

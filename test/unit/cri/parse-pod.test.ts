@@ -97,7 +97,7 @@ describe('a pod request', () => {
     [{ namespaceOptions: { pid: 8 } }, 'InvalidArgument: FIELD.namespace_options.pid: 8 has no meaning here'],
     [
       { namespaceOptions: { usernsOptions: { mode: 0, uids: [{ length: 65536 }] } } },
-      'Unimplemented: FIELD.namespace_options.userns_options: user namespaces are not supported yet',
+      'InvalidArgument: FIELD.namespace_options.userns_options.gids: needs exactly one mapping, not 0',
     ],
     [
       { namespaceOptions: { usernsOptions: { mode: 2, uids: [{ length: 1 }] } } },

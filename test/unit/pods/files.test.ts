@@ -87,6 +87,7 @@ describe('the init process of a pod', () => {
       rootPath: '/root',
       args: ['/catatonit', '-P'],
       program: { hostPath: '/usr/bin/catatonit', containerPath: '/catatonit' },
+      userNamespace: undefined,
       cgroupsPath: '/cairn/x',
       oomScoreAdj: 0,
     });
