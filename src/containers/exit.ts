@@ -9,11 +9,14 @@ const START_ERROR_EXIT_CODE = 128;
 
 export function exitedRecord(record: ContainerRecord, exit: TaskExit): ContainerRecord {
   const reason = exit.oomKilled ? 'OOMKilled' : exit.exitCode === 0 ? 'Completed' : 'Error';
+  // The start is noted when the runtime has returned from it; a short life is over by then.
+  let { finishedAtNs } = exit;
+  if (finishedAtNs < record.startedAtNs) finishedAtNs = record.startedAtNs;
   return {
     ...record,
     state: 'exited',
     exitCode: exit.exitCode,
-    finishedAtNs: exit.finishedAtNs,
+    finishedAtNs,
     reason,
     message: exit.reason ?? '',
     pid: undefined,

@@ -5,7 +5,7 @@ import { ContainerEventType, type IContainerEventResponse, type RuntimeService }
 import type { Handlers } from '../rpc/index.ts';
 import type { CriContext } from './index.ts';
 import { long } from './render.ts';
-import { renderContainerStatus } from './render-container.ts';
+import { newestFirst, renderContainerStatus } from './render-container.ts';
 import { renderPodStatus } from './render-pod.ts';
 
 const KINDS: Readonly<Record<LifeEventKind, ContainerEventType>> = {
@@ -29,6 +29,8 @@ function renderEvent({ id, kind, atNs, pod, containers }: LifeEvent, context: Cr
     containerEventType: KINDS[kind],
     createdAt: long(atNs),
     podSandboxStatus: renderPodStatus(pod),
-    containersStatuses: containers.map((one) => renderContainerStatus(one, context.imageNames(one))),
+    containersStatuses: containers
+      .toSorted(newestFirst)
+      .map((one) => renderContainerStatus(one, context.imageNames(one))),
   };
 }

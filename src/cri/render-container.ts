@@ -26,6 +26,14 @@ const PROPAGATIONS: Readonly<Record<ContainerMount['propagation'], MountPropagat
   rshared: MountPropagation.PROPAGATION_BIDIRECTIONAL,
 };
 
+/**
+ * For lists of statuses: the kubelet with evented PLEG takes the first one of a name for its latest attempt, and would
+ * else create that attempt again and again.
+ */
+export function newestFirst(one: Container, other: Container): number {
+  return Number(other.createdAtNs - one.createdAtNs) || other.config.attempt - one.config.attempt;
+}
+
 function common(container: Container) {
   const { id, state, config, imageId, createdAtNs } = container;
   return {

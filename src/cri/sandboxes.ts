@@ -13,7 +13,7 @@ import type { CriContext } from './index.ts';
 import { parsePod } from './parse-pod.ts';
 import { portions } from './portions.ts';
 import { now } from './render.ts';
-import { renderContainerStatus } from './render-container.ts';
+import { newestFirst, renderContainerStatus } from './render-container.ts';
 import { renderPod, renderPodInfo, renderPodStatus } from './render-pod.ts';
 import { checkHandler, checkUserNamespaces } from './runtime-handlers.ts';
 
@@ -47,7 +47,7 @@ export function sandboxHandlers(context: CriContext): Handlers<typeof RuntimeSer
 
     podSandboxStatus({ podSandboxId, verbose }) {
       const pod = find(pods, 'pod_sandbox_id', podSandboxId);
-      const members = containers.list({ podId: pod.id });
+      const members = containers.list({ podId: pod.id }).toSorted(newestFirst);
       return {
         status: renderPodStatus(pod),
         containersStatuses: members.map((one): IContainerStatus => renderContainerStatus(one, context.imageNames(one))),

@@ -47,7 +47,7 @@ describe('the reason of an end', () => {
     [{ exitCode: 3, oomKilled: false }, 'Error'],
     [{ exitCode: 137, oomKilled: true }, 'OOMKilled'],
   ])('%j: %s', (exit, reason) => {
-    expect(exitedRecord({} as ContainerRecord, { ...exit, finishedAtNs: 7n })).toMatchObject({
+    expect(exitedRecord({ startedAtNs: 5n } as ContainerRecord, { ...exit, finishedAtNs: 7n })).toMatchObject({
       state: 'exited',
       reason,
       exitCode: exit.exitCode,
@@ -55,6 +55,11 @@ describe('the reason of an end', () => {
       pid: undefined,
     });
   });
+});
+
+test('a container that ended before its start was noted did not end before it started', () => {
+  const exit = { exitCode: 0, oomKilled: false, finishedAtNs: 7n };
+  expect(exitedRecord({ startedAtNs: 9n } as ContainerRecord, exit).finishedAtNs).toBe(9n);
 });
 
 describe('waiting for an end', () => {
