@@ -74,7 +74,9 @@ class HttpStreamingServer implements StreamingServer {
     );
     this.#webSockets = new WebSocketServer({
       ...{ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: MESSAGE_BYTES_MAX },
-      handleProtocols: (_offered, request) => (request as NegotiatedRequest).chosenProtocol ?? false,
+    });
+    this.#webSockets.on('headers', (headers, request: NegotiatedRequest) => {
+      if (request.chosenProtocol) headers.push(`Sec-WebSocket-Protocol: ${request.chosenProtocol}`);
     });
   }
 
@@ -203,6 +205,8 @@ class HttpStreamingServer implements StreamingServer {
     // ws refuses a bad handshake itself and closes the socket.
     socket.once('close', () => reject(new CairnError('Cancelled', 'the WebSocket handshake failed')));
     const negotiated: NegotiatedRequest = Object.assign(request, { chosenProtocol: protocol });
+    // It was read already; ws would refuse the slash in a name like SPDY/3.1+portforward.k8s.io.
+    delete negotiated.headers['sec-websocket-protocol'];
     this.#webSockets.handleUpgrade(negotiated, socket, head, resolve);
     return promise;
   }
