@@ -1,7 +1,7 @@
 /**
  * Overlay mounts with up to 500 lower layers.
  *
- * mount(2) passes one page of options, too little for a long chain. Kernels from 6.5 take the layers one by one
+ * mount(2) passes one page of options, too little for a long chain. Kernels from 6.7 take the layers one by one
  * (`lowerdir+` through fsconfig(2)); a value there holds 255 bytes, a longer path goes in as `/proc/self/fd/N`. Older
  * kernels get mount(2), with paths shortened through a descriptor of the layers' common directory when they fill the
  * page: about 150 layers fit.
@@ -92,7 +92,7 @@ function prepare(overlay: OverlayMount): Descriptors | undefined {
   }
   const descriptors = new Descriptors(context);
   try {
-    if (configureAll(descriptors, overlay)) return descriptors;
+    if ((kernelAppends === true || !collectsOptions()) && configureAll(descriptors, overlay)) return descriptors;
     kernelAppends = false;
   } catch (error) {
     descriptors[Symbol.dispose]();
@@ -100,6 +100,16 @@ function prepare(overlay: OverlayMount): Descriptors | undefined {
   }
   descriptors[Symbol.dispose]();
   return undefined;
+}
+
+/**
+ * Before 6.5 a context takes any key, and an unknown one fails the mount when the file system is made. Asked with a key
+ * that no kernel knows, of a context that is thrown away with what it says of it.
+ */
+function collectsOptions(): boolean {
+  using probe = new Descriptors(fsopenCall('overlay', SYS_FSOPEN, cString('overlay'), FSOPEN_CLOEXEC));
+  const [key, value] = [cString('cairn-no-such-key'), cString('1')];
+  return fsconfigCall(SYS_FSCONFIG, probe.context, FSCONFIG_SET_STRING, key, value, 0) === 0;
 }
 
 /** False when the kernel does not know `lowerdir+`. */
@@ -165,7 +175,7 @@ function kernelMessages(context: number): string[] {
   return lines;
 }
 
-/** For kernels before 6.5. E2BIG when the layers don't fit the page even with short paths. */
+/** For kernels before 6.7. E2BIG when the layers don't fit the page even with short paths. */
 export function mountOverlayByPage(overlay: OverlayMount): void {
   using descriptors = new Descriptors(undefined);
   const options = [...PLAIN_DIFF, ...(overlay.options ?? [])];
@@ -179,7 +189,15 @@ export function mountOverlayByPage(overlay: OverlayMount): void {
     text = data(overlay.lower.map((path) => `${short}/${path.slice(common.length + 1)}`));
   }
   const flags = isReadonly(overlay) ? MountFlag.readonly : 0;
-  mount({ source: 'overlay', target: overlay.target, type: 'overlay', flags, data: text });
+  try {
+    mount({ source: 'overlay', target: overlay.target, type: 'overlay', flags, data: text });
+  } catch (error) {
+    // mount(2) does not say which directory it misses.
+    const { lower, upper = [], work = [] } = overlay;
+    if (error instanceof SystemError && error.code === 'ENOENT')
+      for (const path of [lower, upper, work].flat()) descriptors.open(path);
+    throw error;
+  }
 }
 
 /** `,` ends an option, `:` a lower layer, and a backslash escapes. */

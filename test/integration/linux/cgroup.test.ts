@@ -53,7 +53,7 @@ describe('cgroups', () => {
     const inner = `${path}/pod/container`;
     await createCgroup(inner);
     await createCgroup(inner);
-    const sleeper = child('sleep 30');
+    const sleeper = child('exec sleep 30');
     await moveProcess(sleeper.pid, inner);
     const cgroups = parseProcessCgroups(readFileSync(`/proc/${sleeper.pid}/cgroup`, 'utf8'));
     for (const key of (await cgroupLayout()).hierarchies.keys()) expect([key, cgroups.get(key)]).toEqual([key, inner]);

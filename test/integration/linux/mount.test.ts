@@ -1,5 +1,5 @@
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import {
@@ -118,7 +118,10 @@ describe('mount', () => {
 });
 
 describe('overlay mounts', () => {
-  test.each([1, 2, 128, 500])('%i lower layers and an upper one', async (count) => {
+  // Before 6.7 all options must fit one page: some 150 layers.
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  const layersMax = major * 100 + minor >= 607 ? 500 : 128;
+  test.each([1, 2, 128, layersMax])('%i lower layers and an upper one', async (count) => {
     const lower = lowerLayers(count);
     const target = make('target');
     await mountOverlay({ lower, upper: make('upper'), work: make('work'), target });

@@ -2,6 +2,7 @@ import { access, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { parseProcessCgroups, processesOf } from '../../../src/linux/index.ts';
 import { cgroupsBelow, makeTaskHost, type TaskHost } from '../../fixtures/task-host.ts';
 
 describe('the life of a task', () => {
@@ -69,7 +70,7 @@ describe('the life of a task', () => {
       pidNamespace: false,
     });
     expect(await host.tasks.wait(spec.id)).toMatchObject({ exitCode: 0 });
-    const survivors = () => processesIn(spec.cgroupsPath);
+    const survivors = () => processesOf(spec.cgroupsPath);
     expect(await survivors()).toHaveLength(1);
     await host.tasks.kill(spec.id, 9, { all: true });
     expect(await survivors()).toHaveLength(0);
@@ -83,9 +84,9 @@ describe('the life of a task', () => {
     const recovered = await host.tasks.recover(spec);
     const pid = recovered?.running?.pid;
     const monitorPid = recovered?.running?.monitorPid;
-    expect(await readFile(`/proc/${monitorPid}/cgroup`, 'utf8')).toContain(
-      `memory:${host.cgroupParent}/cairn-conmon-${spec.id}`,
-    );
+    const cgroups = parseProcessCgroups(await readFile(`/proc/${monitorPid}/cgroup`, 'utf8'));
+    const limiting = cgroups.has('memory') ? 'memory' : 'unified';
+    expect(cgroups.get(limiting)).toBe(`${host.cgroupParent}/cairn-conmon-${spec.id}`);
     // The runtime says that it has started the command a moment before the command replaces it.
     while (!(await readFile(`/proc/${pid}/cmdline`, 'utf8')).startsWith('sleep')) await sleep(1);
     expect(await readdir(`/proc/${pid}/fd`)).toEqual(['0', '1', '2']);
@@ -169,6 +170,8 @@ describe('the life of a task', () => {
     });
     const exit = await host.tasks.wait(spec.id);
     expect(exit).toMatchObject({ exitCode: 137, oomKilled: true });
+    // conmon also writes into its working directory, which must not be ours.
+    await expect(access('oom')).rejects.toMatchObject({ code: 'ENOENT' });
     await host.tasks.delete(spec);
   });
 
@@ -179,15 +182,10 @@ describe('the life of a task', () => {
     process.kill(running?.monitorPid ?? 0, 'SIGKILL');
     const exit = await host.tasks.wait(spec.id);
     expect(exit).toMatchObject({ exitCode: 255, reason: expect.stringContaining('was lost') });
-    expect(await processesIn(spec.cgroupsPath)).toEqual([]);
+    expect(await processesOf(spec.cgroupsPath)).toEqual([]);
     // After a restart it still says so.
     await host.restart();
     expect((await host.tasks.recover(spec))?.exit).toEqual(exit);
     await host.tasks.delete(spec);
   });
 });
-
-async function processesIn(cgroupsPath: string): Promise<string[]> {
-  const text = await readFile(join('/sys/fs/cgroup/pids', cgroupsPath, 'cgroup.procs'), 'utf8').catch(() => '');
-  return text.split('\n').filter(Boolean);
-}
