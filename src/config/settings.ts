@@ -86,6 +86,13 @@ export const declaration = {
     rlimits: texts("Resource limits NAME=SOFT:HARD, such as nofile=1024:524288. Those not named are cairnd's own.", []),
     logSizeBytesMax: integer("Size at which a container's log is cut off. 0: never.", 0, 2 ** 50, 0),
   }),
+  cgroup: section('Cgroups.', {
+    driver: choice(
+      "Who makes the cgroups of pods and containers: the daemon itself or systemd. The kubelet's must be the same (it asks).",
+      ['cgroupfs', 'systemd'],
+      'cgroupfs',
+    ),
+  }),
   cdi: section('Devices by name: the Container Device Interface.', {
     specDirs: paths('Directories of CDI specs, JSON or YAML; a later one has the last word on a device.', [
       '/etc/cdi',

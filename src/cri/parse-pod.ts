@@ -6,6 +6,7 @@ import type { PodConfig } from '../pods/index.ts';
 import { absolutePath, integer, invalid, noNul, oneOf, required, userOrGroupId } from './fields.ts';
 import { parsePodNamespaces } from './parse-namespaces.ts';
 import { checkSelinux, parseAppArmor, parseSeccomp } from './parse-profiles.ts';
+import { parseResources } from './parse-resources.ts';
 import { parseUserNamespace } from './parse-user-namespace.ts';
 
 /** enum Protocol. */
@@ -35,6 +36,8 @@ export function parsePod(config: PodSandboxConfig | null, runtimeHandler: string
     annotations,
     runtimeHandler,
     cgroupParent: parseCgroupParent(linux?.cgroupParent ?? ''),
+    resources: parseResources('config.linux.resources', linux?.resources ?? null),
+    overhead: parseResources('config.linux.overhead', linux?.overhead ?? null),
     sysctls: linux?.sysctls ?? {},
     namespaces: parsePodNamespaces(
       'config.linux.security_context.namespace_options',

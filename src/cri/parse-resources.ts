@@ -1,24 +1,13 @@
 /** LinuxContainerResources. Zero and empty stay "not said". */
-import type { Resources } from '../containers/index.ts';
+
 import type { LinuxContainerResources } from '../generated/cri.js';
+import { NO_RESOURCES, type Resources } from '../pods/index.ts';
 import { byteLimit, integer, invalid, required } from './fields.ts';
 
 const UNLIMITED = -1;
-const NONE: Resources = {
-  cpuPeriod: 0,
-  cpuQuota: 0,
-  cpuShares: 0,
-  memoryLimitBytes: 0,
-  memorySwapLimitBytes: 0,
-  oomScoreAdj: 0,
-  cpusetCpus: '',
-  cpusetMems: '',
-  hugepageLimits: [],
-  unified: {},
-};
 
 export function parseResources(field: string, resources: LinuxContainerResources | null): Resources {
-  if (!resources) return NONE;
+  if (!resources) return NO_RESOURCES;
   const count = { min: 0, max: Number.MAX_SAFE_INTEGER };
   const parsed: Resources = {
     cpuPeriod: integer(`${field}.cpu_period`, resources.cpuPeriod, count),

@@ -11,6 +11,7 @@ import { oneOf } from './fields.ts';
 import { filterId, find, tryFind } from './ids.ts';
 import type { CriContext } from './index.ts';
 import { parsePod } from './parse-pod.ts';
+import { parseResources } from './parse-resources.ts';
 import { portions } from './portions.ts';
 import { now } from './render.ts';
 import { newestFirst, renderContainerStatus } from './render-container.ts';
@@ -33,6 +34,16 @@ export function sandboxHandlers(context: CriContext): Handlers<typeof RuntimeSer
       if (parsed.userNamespace) checkUserNamespaces(field, runtimeHandler, context);
       const pod = await pods.run(parsed, signal);
       return { podSandboxId: pod.id };
+    },
+
+    async updatePodSandboxResources({ podSandboxId, resources, overhead }) {
+      const { id } = find(pods, 'pod_sandbox_id', podSandboxId);
+      const update = {
+        resources: parseResources('resources', resources),
+        overhead: parseResources('overhead', overhead),
+      };
+      await pods.updateResources(id, update);
+      return {};
     },
 
     async stopPodSandbox({ podSandboxId }) {

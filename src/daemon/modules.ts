@@ -18,6 +18,7 @@ import { openSnapshotter, type Snapshotter } from '../snapshotter/index.ts';
 import { createStatsService, type StatsService } from '../stats/index.ts';
 import { openStore, type Store } from '../store/index.ts';
 import { createTaskService, type RuntimeHandler, type TaskService } from '../task/index.ts';
+import { cgroupSettings } from './cgroup-settings.ts';
 import { findProgram } from './find-program.ts';
 import { containerRlimits } from './rlimits.ts';
 
@@ -46,6 +47,7 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
     throw new CairnError('InvalidArgument', `containers.default_runtime: ${defaultRuntime} is none of ${known}`);
   }
 
+  const cgroups = await cgroupSettings(config);
   const host = readHostFacts();
   const store = stack.use(await openStore({ path: join(rootDirectory, 'cairn.db'), log }));
   const content = stack.use(await openContentStore({ rootDirectory, log }));
@@ -82,7 +84,7 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
       ...{ store, network, task, log, stateDirectory, runtimes, defaultRuntime },
       netnsDirectory: config.network.netnsDir,
       logsDirectory: join(rootDirectory, 'logs'),
-      defaultCgroupParent: config.sandbox.cgroupParent,
+      ...cgroups,
       sandbox: {
         catatonitPath: findProgram(config.sandbox.catatonit),
         ...(config.sandbox.image && { image: { name: config.sandbox.image, images, snapshotter } }),
@@ -95,6 +97,7 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
     createContainerService({
       ...{ store, pods, images, snapshotter, task, log, stateDirectory, runtimes, defaultRuntime, host },
       rlimits: containerRlimits(config.containers.rlimits),
+      cgroupDriver: cgroups.cgroupDriver,
       cdiSpecDirectories: config.cdi.specDirs,
       ...(logSizeBytesMax > 0 && { logSizeBytesMax }),
     }),
@@ -102,7 +105,7 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
   const stats = stack.use(
     createStatsService({
       ...{ pods, containers, snapshotter, rootDirectory, log },
-      defaultCgroupParent: config.sandbox.cgroupParent,
+      ...cgroups,
       imageName: ({ imageId, config: { image } }) => images.find(imageId)?.repoTags[0] ?? image,
     }),
   );

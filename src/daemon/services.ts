@@ -10,8 +10,6 @@ import type { StreamingServer } from '../streaming/index.ts';
 import type { Modules } from './modules.ts';
 import type { RuntimeInfo } from './runtime-info.ts';
 
-const CGROUP_DRIVER = 'cgroupfs';
-
 export interface ServiceOptions {
   readonly modules: Modules;
   readonly streaming: StreamingServer;
@@ -43,7 +41,7 @@ export async function createServices(options: ServiceOptions): Promise<Service[]
     ...{ pods, containers, images, network, stats, events, streaming, config, defaultRuntime },
     version: VERSION,
     runtimeHandlers: await Promise.all(runtimes.map((runtime) => handlerInfo(runtime, options.modules))),
-    cgroupDriver: CGROUP_DRIVER,
+    cgroupDriver: config.cgroup.driver,
   });
   const cairn = cairnServices({
     ...{ pods, containers, images, network },
@@ -59,7 +57,7 @@ export async function createServices(options: ServiceOptions): Promise<Service[]
       kernel: release(),
       architecture: arch(),
       cgroupVersion: await cgroupMode(),
-      cgroupDriver: CGROUP_DRIVER,
+      cgroupDriver: config.cgroup.driver,
     },
     runtimes: runtimes.map(({ name, path, version }) => ({ name, path, version, isDefault: name === defaultRuntime })),
   });

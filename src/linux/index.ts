@@ -117,5 +117,6 @@ export { type AdoptedProcess, adoptProcess, becomeSubreaper } from './subreaper.
 export { syncFilesystem } from './sync.ts';
 export { parseSysctl, type Sysctl, type SysctlNamespace } from './sysctl.ts';
 export { pinUserNamespace, type UserNamespacePins } from './user-namespace.ts';
+export { isSystemdBooted, parseScopePath, type ScopeName, slicePath } from './systemd-cgroup.ts';
 export { watchHangup } from './watch-hangup.ts';
 export { getXattr, listXattrs, removeXattr, setXattr } from './xattr.ts';

@@ -11,6 +11,8 @@
 import type { Socket } from 'node:net';
 import type { IdMappings } from '../linux/index.ts';
 import type { PortMapping } from '../network/index.ts';
+import type { PodResources } from './limits.ts';
+import type { Resources } from './resources.ts';
 import type { PodTransition } from './transition.ts';
 
 export type PodState = 'creating' | 'ready' | 'notready';
@@ -40,6 +42,9 @@ export interface PodConfig {
   readonly annotations: Readonly<Record<string, string>>;
   readonly runtimeHandler: string;
   readonly cgroupParent: string;
+  /** What the caller told of the pod as a whole; limits.ts says what is done with it. */
+  readonly resources: Resources;
+  readonly overhead: Resources;
   readonly sysctls: Readonly<Record<string, string>>;
   readonly namespaces: { readonly network: NamespaceMode; readonly pid: NamespaceMode; readonly ipc: NamespaceMode };
   /** ID mappings of a user namespace of the pod's own; undefined: the host's. */
@@ -82,6 +87,10 @@ export interface PodService extends AsyncDisposable {
   stop(id: string): Promise<void>;
   /** Stops, removes the pod's containers, then the pod. No error when it is unknown. */
   remove(id: string): Promise<void>;
+  /**
+   * Limits the pod's own cgroup. FailedPrecondition when the pod is not ready or has none, or when the kernel refuses.
+   */
+  updateResources(id: string, update: PodResources): Promise<void>;
   /** By full ID or unambiguous prefix. NotFound, or InvalidArgument when the prefix is ambiguous. */
   get(id: string): Pod;
   /** What is still being made is listed only to those who ask for that state. */
@@ -101,9 +110,10 @@ export interface PodMembers {
   removeAll(podId: string): Promise<void>;
 }
 
-export { type CgroupDriver, cgroupsPath } from './cgroup.ts';
-export { ociMappings } from './init-spec.ts';
+export { type CgroupDriver, cgroupsPath, podCgroup } from './cgroup.ts';
 export { type PodFiles, podFiles, podHostname, podRoot } from './files.ts';
+export { ociMappings } from './init-spec.ts';
+export { limitsOf, type PodResources } from './limits.ts';
 export { mergeResources, NO_RESOURCES, type Resources } from './resources.ts';
 export { runtimeNamed } from './runtime-name.ts';
 export { createPodService, type PodServiceOptions } from './service.ts';

@@ -15,13 +15,14 @@ import type { Snapshotter } from '../snapshotter/index.ts';
 import type { Store } from '../store/index.ts';
 import type { RuntimeHandler, TaskService } from '../task/index.ts';
 import { buildSandbox } from './build.ts';
-import type { CgroupDriver } from './cgroup.ts';
+import { type CgroupDriver, podCgroup } from './cgroup.ts';
 import { connectToPod } from './connect.ts';
 import { Dismantler } from './dismantle.ts';
 import { podHostname } from './files.ts';
 import type { PodConfig, PodMembers, PodService } from './index.ts';
 import { PodInit } from './init.ts';
 import { catatonitRoot, imageRoot } from './init-root.ts';
+import { type PodResources, updatePodLimits } from './limits.ts';
 import { pinPathsOf } from './namespaces.ts';
 import { reconcilePods, undoPod } from './reconcile.ts';
 import { type PodRecord, PodRecords, podIdentity } from './records.ts';
@@ -70,12 +71,14 @@ export function createPodService(options: PodServiceOptions): PodService {
   /** Taken apart by this process: a second stop has nothing to do. */
   const dismantled = new Set<string>();
   const pinPaths = ({ directory, id }: PodRecord) => pinPathsOf(netnsDirectory, directory, id);
+  const driver = options.cgroupDriver ?? 'cgroupfs';
+  const defaultCgroupParent = podCgroup(driver, options.defaultCgroupParent);
   const { image } = sandbox;
   const init = new PodInit({
     task,
     root: image ? imageRoot(image.name, image.images, image.snapshotter) : catatonitRoot(sandbox.catatonitPath),
     runtimes,
-    cgroupDriver: options.cgroupDriver ?? 'cgroupfs',
+    cgroupDriver: driver,
     oomScoreAdjMin: options.oomScoreAdjMin ?? -1000,
   });
   const { logsDirectory = '' } = options;
@@ -94,7 +97,7 @@ export function createPodService(options: PodServiceOptions): PodService {
       id,
       state: 'creating',
       // What is the default today stays this pod's when the configuration changes.
-      config: { ...config, cgroupParent: config.cgroupParent || options.defaultCgroupParent },
+      config: { ...config, cgroupParent: podCgroup(driver, config.cgroupParent || defaultCgroupParent) },
       createdAtNs: BigInt(Date.now()) * 1_000_000n,
       ips: [],
       namespaces: { network: undefined, ipc: undefined, uts: undefined, pid: undefined, user: undefined },
@@ -176,10 +179,18 @@ export function createPodService(options: PodServiceOptions): PodService {
     dismantled.delete(id);
   }
 
+  async function updateResources(unsafeId: string, update: PodResources): Promise<void> {
+    const { id } = records.get(unsafeId);
+    using _held = await locks.lock(id);
+    const shared = { driver, sharedParent: defaultCgroupParent };
+    await records.update(await updatePodLimits(records.get(id), update, shared));
+  }
+
   return {
     run: (config, signal) => timed(series.sandbox, { operation: 'run' }, () => run(config, signal)),
     stop: (id) => timed(series.sandbox, { operation: 'stop' }, () => stop(id)),
     remove: (id) => timed(series.sandbox, { operation: 'remove' }, () => remove(id)),
+    updateResources: (id, update) => timed(series.sandbox, { operation: 'update' }, () => updateResources(id, update)),
     get: (id) => records.get(id),
     list: (filter = {}) => records.list(filter),
     connect: async (id, port, signal) => await connectToPod(records.get(id), port, signal),

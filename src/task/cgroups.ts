@@ -6,7 +6,15 @@ import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CairnError, errnoOf } from '../base/errors.ts';
-import { cgroupPaths, createCgroup, killAll, moveProcess, signalCgroup } from '../linux/index.ts';
+import {
+  cgroupPaths,
+  createCgroup,
+  killAll,
+  moveProcess,
+  parseScopePath,
+  signalCgroup,
+  slicePath,
+} from '../linux/index.ts';
 
 const SIGKILL = 9;
 const KILL_MS_MAX = 10_000;
@@ -15,20 +23,24 @@ const EXEC_PREFIX = 'cairn-exec-';
 const EXEC_CONTROLLERS = ['freezer', 'systemd', 'pids'];
 const EXEC_REMOVE_ATTEMPTS_MAX = 50;
 
-/** The door for `TaskSpec.cgroupsPath`: an absolute path below the root. The systemd form has its place here. */
+/** The door for `TaskSpec.cgroupsPath`: an absolute path below the root, or systemd's `SLICE:PREFIX:NAME`. */
 export function containerCgroup(unsafeCgroupsPath: string): string {
-  if (/^[^/]*:[^/]*:[^/]*$/.test(unsafeCgroupsPath)) {
-    const message = `cgroups path ${unsafeCgroupsPath}: the systemd cgroup driver is not supported yet; use cgroupfs`;
-    throw new CairnError('Unimplemented', message, { step: 'task.cgroups' });
-  }
+  const unit = parseScopePath(unsafeCgroupsPath);
+  const slice = unit && slicePath(unit.slice);
+  if (unit !== undefined && slice !== undefined) return posix.join(slice, unit.scope);
   const normal = posix.normalize(unsafeCgroupsPath) === unsafeCgroupsPath && posix.isAbsolute(unsafeCgroupsPath);
   if (normal && /[^/]$/.test(unsafeCgroupsPath)) return unsafeCgroupsPath;
-  const message = `cgroups path ${JSON.stringify(unsafeCgroupsPath)} is not of the form /PARENT/ID`;
+  const message = `cgroups path ${JSON.stringify(unsafeCgroupsPath)} is not of the form /PARENT/ID or NAME.slice:PREFIX:ID`;
   throw new CairnError('InvalidArgument', message, { step: 'task.cgroups' });
 }
 
+/** Beside the container's: a plain cgroup, or a scope where systemd owns the place. */
 export function monitorCgroup(container: string, id: string): string {
-  return posix.join(posix.dirname(container), `cairn-conmon-${id}`);
+  return posix.join(posix.dirname(container), monitorName(id, container.endsWith('.scope')));
+}
+
+export function monitorName(id: string, isScope: boolean): string {
+  return `cairn-conmon-${id}${isScope ? '.scope' : ''}`;
 }
 
 /** Moves the monitor to its own cgroup. A monitor that has ended already is not an error here: it will have said why. */
@@ -51,7 +63,10 @@ export async function killCgroup(path: string, signal: number): Promise<void> {
   }
   const alive = await killAll(path, KILL_MS_MAX);
   if (alive.length === 0) return;
-  const message = `processes ${alive.slice(0, 10).join(', ')} of cgroup ${path} do not die`;
+  const waits = await describeWaits(alive);
+  // They went while we looked.
+  if (waits === '' && (await processesOf(path)).length === 0) return;
+  const message = `cgroup ${path} does not become empty ${KILL_MS_MAX / 1000} s after SIGKILL: ${waits}`;
   throw new CairnError('DeadlineExceeded', message, { step: 'task.kill' });
 }
 

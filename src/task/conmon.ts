@@ -11,13 +11,15 @@ import { Socket } from 'node:net';
 import { abortError, CairnError, errnoOf, messageOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import { stage } from '../base/stages.ts';
-import { type ChildProcess, closeDescriptor, makePipe, spawnProcess } from '../linux/index.ts';
+import { type ChildProcess, closeDescriptor, makePipe, parseScopePath, spawnProcess } from '../linux/index.ts';
+import { monitorName } from './cgroups.ts';
 import type { TaskSpec } from './index.ts';
 import type { TaskPaths } from './paths.ts';
 import { plainWords, RUNTIME_ENVIRONMENT } from './runtime.ts';
 
 const SYNC_FD = 3;
 const START_FD = 4;
+const SYSTEMD_RUN = '/usr/bin/systemd-run';
 const ANSWER_BYTES_MAX = 64 * 1024;
 
 export interface ConmonOptions {
@@ -26,7 +28,7 @@ export interface ConmonOptions {
   readonly paths: TaskPaths;
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
-  /** Moves conmon to its cgroup. */
+  /** Moves conmon to its cgroup, where systemd does not. */
   readonly place: (pid: number) => Promise<void>;
 }
 
@@ -47,8 +49,9 @@ async function launch(options: ConmonOptions): Promise<Monitor> {
   let child: ChildProcess;
   try {
     child = spawnProcess({
-      file: options.conmonPath,
-      args: conmonArguments(options.spec, options.paths),
+      ...monitorCommand(options),
+      // It leaves a second `oom` file in its working directory, and holds that directory for its life.
+      cwd: options.paths.directory,
       env: { ...RUNTIME_ENVIRONMENT, _OCI_SYNCPIPE: String(SYNC_FD), _OCI_STARTPIPE: String(START_FD) },
       stderr: sync.writeEnd,
       extraFds: { [SYNC_FD]: sync.writeEnd, [START_FD]: start.readEnd },
@@ -72,7 +75,7 @@ async function launch(options: ConmonOptions): Promise<Monitor> {
       await failpoint('task.create.place');
       // The move waits for a grace period of the kernel (8 ms); meanwhile conmon loads and the runtime begins. What
       // conmon has forked by then stays with the daemon, so a pod's memory limit need not hold the runtime.
-      placed = options.place(child.pid);
+      if (parseScopePath(options.spec.cgroupsPath) === undefined) placed = options.place(child.pid);
       await failpoint('task.create.conmon');
       letGo(start.writeEnd);
     } finally {
@@ -101,6 +104,15 @@ function letGo(startPipe: number): void {
 
 const SIGKILL = 9;
 
+/** Under systemd conmon is born in a scope of its own: systemd-run makes that of itself, and becomes conmon. */
+function monitorCommand({ conmonPath, spec, paths }: ConmonOptions): { file: string; args: string[] } {
+  const args = conmonArguments(spec, paths);
+  const unit = parseScopePath(spec.cgroupsPath);
+  if (unit === undefined) return { file: conmonPath, args };
+  const scope = ['--scope', '--quiet', '--collect', `--slice=${unit.slice}`, `--unit=${monitorName(spec.id, true)}`];
+  return { file: SYSTEMD_RUN, args: [...scope, '--', conmonPath, ...args] };
+}
+
 export function conmonArguments(spec: TaskSpec, paths: TaskPaths): string[] {
   const { runtime } = spec;
   return [
@@ -113,6 +125,7 @@ export function conmonArguments(spec: TaskSpec, paths: TaskPaths): string[] {
     ...(spec.stdin ? ['--stdin'] : []),
     ...(spec.stdin && !spec.stdinOnce ? ['--leave-stdin-open'] : []),
     ...(spec.terminal ? ['--terminal'] : []),
+    ...(parseScopePath(spec.cgroupsPath) === undefined ? [] : ['--systemd-cgroup']),
     ...[`--root=${runtime.rootDirectory}`, `--log=${paths.runtimeLog}`, '--log-format=json'].map(
       (argument) => `--runtime-arg=${argument}`,
     ),

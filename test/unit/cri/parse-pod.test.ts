@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { parsePod } from '../../../src/cri/parse-pod.ts';
 import type { IPodSandboxConfig } from '../../../src/generated/cri.js';
+import { resources } from '../../fixtures/pod-configs.ts';
 import { pod, podRequest, refusal, securePod } from './requests.ts';
 
 const namespaces = (options: object) => securePod({ namespaceOptions: options }).namespaces;
@@ -17,6 +18,8 @@ describe('a pod request', () => {
       annotations: {},
       runtimeHandler: '',
       cgroupParent: '',
+      resources,
+      overhead: resources,
       sysctls: {},
       namespaces: { network: 'pod', pid: 'pod', ipc: 'pod' },
       privileged: false,

@@ -100,8 +100,11 @@ describe('cgroups', () => {
     expect(() => containerCgroup(path)).toThrow('/PARENT/ID');
   });
 
-  test('the systemd form is not done yet and says so', () => {
-    expect(() => containerCgroup('pod.slice:cairn:abc')).toThrow('systemd');
+  test('the systemd form is the scope that systemd makes in the slice', () => {
+    expect(containerCgroup('a-pod.slice:cairn:abc')).toBe('/a.slice/a-pod.slice/cairn-abc.scope');
+    expect(monitorCgroup('/a.slice/a-pod.slice/cairn-abc.scope', 'abc')).toBe(
+      '/a.slice/a-pod.slice/cairn-conmon-abc.scope',
+    );
   });
 });
 
