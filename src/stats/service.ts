@@ -1,4 +1,5 @@
 /** The stats service: see index.ts for its contract. */
+import { Semaphore } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
 import type { Container, ContainerService } from '../containers/index.ts';
 import type { CgroupDriver, Pod, PodService } from '../pods/index.ts';
@@ -38,8 +39,10 @@ export interface StatsServiceOptions {
   readonly log: Logger;
 }
 
-/** Pods or containers read at a time: some ten files each, over libuv's few threads. */
+/** Pods or containers in one answer of a stream. */
 const BATCH = 16;
+/** Read at a time: each is some twenty files, and what is asked of libuv's threads at once also comes back at once. */
+const AT_ONCE_MAX = 2;
 
 export function createStatsService(options: StatsServiceOptions): StatsService {
   return new Stats(options);
@@ -76,9 +79,7 @@ class Stats implements StatsService {
 
   async *containers(filter: ContainerStatsFilter): AsyncGenerator<ContainerStats[], void, undefined> {
     const selected = this.#options.containers.list({ ...filter, state: 'running' });
-    for (const batch of batches(selected)) {
-      yield await Promise.all(batch.map((container) => this.#containerStats(container, this.#podOf(container))));
-    }
+    yield* inBatches(selected, (container) => this.#containerStats(container, this.#podOf(container)));
   }
 
   async pod(id: string): Promise<PodStats> {
@@ -87,7 +88,7 @@ class Stats implements StatsService {
 
   async *pods(filter: { readonly id?: string; readonly labels?: Readonly<Record<string, string>> }) {
     const selected = this.#options.pods.list({ ...filter, state: 'ready' });
-    for (const batch of batches(selected)) yield await Promise.all(batch.map((pod) => this.#podStats(pod)));
+    yield* inBatches(selected, (pod) => this.#podStats(pod));
   }
 
   metricDescriptors() {
@@ -95,9 +96,7 @@ class Stats implements StatsService {
   }
 
   async *metrics(): AsyncGenerator<PodMetrics[], void, undefined> {
-    for (const batch of batches(this.#options.pods.list({ state: 'ready' }))) {
-      yield await Promise.all(batch.map((pod) => this.#podMetrics(pod)));
-    }
+    yield* inBatches(this.#options.pods.list({ state: 'ready' }), (pod) => this.#podMetrics(pod));
   }
 
   [Symbol.dispose](): void {
@@ -182,16 +181,14 @@ class Stats implements StatsService {
       Promise.all(
         members.map(async (container) => {
           const [cgroup, layer] = await Promise.all([this.#cgroupOf(container.id, pod), this.#layer(container)]);
-          const path = cgroupOf(this.#driver, pod.config.cgroupParent, container.id);
           const image = imageName(container);
-          const metrics = await readContainerMetrics({ pod, container, path, image, cgroup, layer, rootDirectory });
+          const metrics = await readContainerMetrics({ pod, container, image, cgroup, layer, rootDirectory });
           return { containerId: container.id, metrics };
         }),
       ),
     ]);
     const { namespace, name } = pod.config.metadata;
-    const id = ownCgroup ? pod.config.cgroupParent : '';
-    const list = new MetricList({ container: '', id, image: '', name: pod.id, namespace, pod: name });
+    const list = new MetricList({ container: '', id: pod.id, image: '', namespace, pod: name });
     await addPodMetrics(list, ownCgroup, network);
     return { podId: pod.id, metrics: list.metrics, containers };
   }
@@ -214,8 +211,18 @@ class Stats implements StatsService {
   }
 }
 
-function* batches<T>(items: readonly T[]): Generator<T[]> {
-  for (let start = 0; start < items.length; start += BATCH) yield items.slice(start, start + BATCH);
+async function* inBatches<T, R>(
+  items: readonly T[],
+  work: (item: T) => Promise<R>,
+): AsyncGenerator<R[], void, undefined> {
+  const places = new Semaphore(AT_ONCE_MAX);
+  const inTurn = async (item: T) => {
+    using _place = await places.acquire();
+    return await work(item);
+  };
+  for (let start = 0; start < items.length; start += BATCH) {
+    yield await Promise.all(items.slice(start, start + BATCH).map(inTurn));
+  }
 }
 
 function pidsOf(containers: readonly Container[]): number[] {

@@ -15,20 +15,17 @@ import { MetricList } from './metric-list.ts';
 export interface ContainerMetricsInput {
   readonly pod: Pod;
   readonly container: Container;
-  /** The container's cgroup. */
-  readonly path: string;
   readonly image: string;
+  /** The container's. */
   readonly cgroup: CgroupDirectories;
   readonly layer: LayerStats | undefined;
   readonly rootDirectory: string;
 }
 
 export async function readContainerMetrics(input: ContainerMetricsInput): Promise<readonly Metric[]> {
-  const { pod, container, cgroup, path, image } = input;
+  const { pod, container, cgroup, image } = input;
   const { namespace, name } = pod.config.metadata;
-  const list = new MetricList({
-    ...{ container: container.config.name, id: path, image, name: container.id, namespace, pod: name },
-  });
+  const list = new MetricList({ container: container.config.name, id: container.id, image, namespace, pod: name });
   list.add('container_last_seen', Math.floor(Date.now() / 1000));
   list.addSeconds('container_start_time_seconds', Number(container.startedAtNs));
   await addCpuMetrics(list, cgroup);

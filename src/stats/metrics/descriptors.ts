@@ -1,12 +1,11 @@
 /**
- * The metrics of containers and pods: cAdvisor's names and labels, so that dashboards and alerts for the kubelet's
- * cAdvisor work unchanged. The meaning of a few differs from their names for want of more: CRI carries whole numbers
- * only, so seconds are whole seconds.
+ * The metrics of containers and pods, with cAdvisor's names and the labels that Kubernetes' dashboards and alerts go by.
+ * CRI carries whole numbers only, so seconds are whole seconds.
  */
 import type { MetricDescriptor } from '../index.ts';
 
-/** As the kubelet's own cAdvisor labels: `id` is the cgroup, `name` the container's (or the pod's) ID. */
-export const BASE_LABELS = ['container', 'id', 'image', 'name', 'namespace', 'pod'] as const;
+/** `id` is the container's (or the pod's) ID, as crictl shows it; `container` and `image` of a pod are empty. */
+export const BASE_LABELS = ['container', 'id', 'image', 'namespace', 'pod'] as const;
 
 interface Definition {
   readonly type: 'counter' | 'gauge';

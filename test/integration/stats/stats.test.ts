@@ -253,10 +253,7 @@ describe('metrics', () => {
         ofBusy.find(({ name }) => name === 'container_processes')?.labelValues[index],
       ]),
     );
-    expect(labels).toEqual({
-      ...{ container: 'busy', namespace: 'test', pod: 'web', name: busy, image: node.image },
-      id: `${node.daemon.cgroupParent}/pod-web/${busy}`,
-    });
+    expect(labels).toEqual({ container: 'busy', namespace: 'test', pod: 'web', id: busy, image: node.image });
     expect(value('container_processes')).toBe(1);
     expect(value('container_threads')).toBe(1);
     expect(value('container_file_descriptors')).toBeGreaterThanOrEqual(3);

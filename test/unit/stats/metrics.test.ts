@@ -39,7 +39,7 @@ const CRI_O = [
 /** Prometheus has names of what only grows end in `_total`, and no others; cAdvisor made exceptions. */
 const ODD_NAMES: ReadonlySet<string> = new Set(['container_memory_failcnt', 'container_fs_inodes_total']);
 
-const labels = { container: 'app', id: '/pods/x', image: 'i:1', name: 'abc', namespace: 'ns', pod: 'web' };
+const labels = { container: 'app', id: 'abc', image: 'i:1', namespace: 'ns', pod: 'web' };
 
 describe('metric descriptors', () => {
   test('include the 56 names of CRI-O', () => {
@@ -70,13 +70,13 @@ describe('a list of metrics', () => {
       {
         name: 'container_cpu_usage_seconds_total',
         type: 'counter',
-        labelValues: ['app', '/pods/x', 'i:1', 'abc', 'ns', 'web', 'total'],
+        labelValues: ['app', 'abc', 'i:1', 'ns', 'web', 'total'],
         value: 2,
       },
       {
         name: 'container_processes',
         type: 'gauge',
-        labelValues: ['app', '/pods/x', 'i:1', 'abc', 'ns', 'web'],
+        labelValues: ['app', 'abc', 'i:1', 'ns', 'web'],
         value: 0,
       },
     ]);
