@@ -4,7 +4,8 @@
  * conmon writes the exit file (temporary file, rename) before it ends, so the end of conmon says that it is there; if it
  * is not, the monitor was lost. Then the exit is recorded in its place, for whoever asks later.
  */
-import { readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { errnoOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import type { TaskExit } from './index.ts';
@@ -48,6 +49,8 @@ export function parseExitCode(text: string): number | undefined {
 
 /** The reason first: an exit file of ours never lacks it. */
 export async function writeLostExit(paths: TaskPaths, reason: string): Promise<void> {
+  // Whoever took the directory away must not keep the container from being removed.
+  await mkdir(dirname(paths.reasonFile), { recursive: true, mode: 0o700 });
   await writeFile(paths.reasonFile, reason, { mode: 0o600 });
   await failpoint('task.exit.lost');
   const temporary = `${paths.exitFile}.tmp`;
