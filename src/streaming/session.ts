@@ -5,6 +5,11 @@ import type { Logger } from '../base/log.ts';
 import { watchHangup } from '../linux/index.ts';
 
 const KEEP_ALIVE_MS = 30_000;
+/**
+ * The end of a client that dies while its input is not read stands in line behind that input, at its own side. But its
+ * kernel answers anything that we send to it then with a reset, which we hear of at once: so a stalled client gets pings.
+ */
+export const STALL_PROBE_MS = 1_000;
 
 export interface SessionOptions {
   readonly idleTimeoutMs: number;

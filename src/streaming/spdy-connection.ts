@@ -6,6 +6,7 @@
  */
 import type { Duplex } from 'node:stream';
 import { CairnError } from '../base/errors.ts';
+import { STALL_PROBE_MS } from './session.ts';
 import {
   DATA_BYTES_MAX,
   dataHeader,
@@ -103,7 +104,8 @@ export class SpdyConnection {
     switch (frame.type) {
       case 'data': {
         this.#options.onActivity();
-        await this.#streams.get(frame.streamId)?.deliver(frame.data, frame.fin);
+        const full = this.#streams.get(frame.streamId)?.deliver(frame.data, frame.fin);
+        if (full) await this.#stalled(full);
         return;
       }
       case 'synStream':
@@ -122,6 +124,16 @@ export class SpdyConnection {
       case 'goAway':
         return;
     }
+  }
+
+  /** The reading waits: meanwhile the client is probed, see `STALL_PROBE_MS`. */
+  async #stalled(full: Promise<void>): Promise<void> {
+    const timer = setInterval(() => {
+      // Even numbers are the server's.
+      if (this.#transport.writable && !this.#transport.writableNeedDrain) this.#transport.write(pingFrame(2));
+    }, STALL_PROBE_MS);
+    await full;
+    clearInterval(timer);
   }
 
   #open(frame: SpdyFrame & { type: 'synStream' }, headers: SpdyStream['headers']): void {

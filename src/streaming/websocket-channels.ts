@@ -2,6 +2,7 @@
 import { Readable, Writable } from 'node:stream';
 import type { RawData, WebSocket } from 'ws';
 import { CairnError } from '../base/errors.ts';
+import { STALL_PROBE_MS } from './session.ts';
 import { type ChannelCodec, decodeMessage, encodeMessage } from './websocket-codec.ts';
 
 /** What may wait for a channel's reader before the whole connection is held up. */
@@ -22,6 +23,8 @@ export class WebSocketChannels {
   /** Channels whose reader must catch up. */
   readonly #full = new Set<number>();
   #closing = false;
+  /** Runs while reading is paused. */
+  #probe: NodeJS.Timeout | undefined;
 
   constructor(socket: WebSocket, codec: ChannelCodec, onActivity: () => void) {
     this.#socket = socket;
@@ -33,6 +36,7 @@ export class WebSocketChannels {
     socket.on('error', () => socket.terminate());
     socket.on('close', () => {
       const gone = new CairnError('Cancelled', 'the client has gone', { step: 'streaming.websocket' });
+      this.#stopProbe();
       for (const stream of [...this.#readers.values(), ...this.#writers]) stream.destroy(gone);
       resolve();
     });
@@ -70,6 +74,7 @@ export class WebSocketChannels {
   /** After the last message; waits a while for the client to close. */
   async close(): Promise<void> {
     this.#closing = true;
+    this.#stopProbe();
     this.#socket.resume();
     this.#socket.close(NORMAL_CLOSURE);
     const timer = setTimeout(() => this.#socket.terminate(), LINGER_MS);
@@ -98,9 +103,19 @@ export class WebSocketChannels {
     if (decoded.data.length === 0 || reader.push(decoded.data)) return;
     this.#full.add(decoded.channel);
     this.#socket.pause();
+    this.#probe ??= setInterval(() => {
+      if (this.#socket.readyState === this.#socket.OPEN && this.#socket.bufferedAmount === 0) this.#socket.ping();
+    }, STALL_PROBE_MS);
   }
 
   #resume(channel: number): void {
-    if (this.#full.delete(channel) && this.#full.size === 0) this.#socket.resume();
+    if (!this.#full.delete(channel) || this.#full.size > 0) return;
+    this.#stopProbe();
+    this.#socket.resume();
+  }
+
+  #stopProbe(): void {
+    clearInterval(this.#probe);
+    this.#probe = undefined;
   }
 }
