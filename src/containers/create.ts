@@ -2,6 +2,7 @@
 import { throwIfAborted } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import type { Logger } from '../base/log.ts';
+import { stage } from '../base/stages.ts';
 import type { Image } from '../images/index.ts';
 import type { Pod } from '../pods/index.ts';
 import type { Snapshotter } from '../snapshotter/index.ts';
@@ -13,7 +14,7 @@ import type { ContainerRecord } from './records.ts';
 import { buildSpec } from './spec/build-spec.ts';
 import { resolveMounts } from './spec/caller-mounts.ts';
 import { resolveDevices } from './spec/devices.ts';
-import type { HostFacts } from './spec/host-facts.ts';
+import { type HostFacts, withLoadedProfiles } from './spec/host-facts.ts';
 import { readSeccompProfile } from './spec/localhost-seccomp.ts';
 import type { RlimitSpec } from './spec/oci.ts';
 import { readUserDatabase } from './spec/rootfs-file.ts';
@@ -40,17 +41,23 @@ export async function buildContainer(
   signal: AbortSignal | undefined,
 ): Promise<ContainerUser> {
   const { config, directory, cgroupsPath } = record;
-  const { host, rlimits } = context;
+  const { rlimits } = context;
+  const host = await withLoadedProfiles(context.host);
   const targetPidNamespace = context.targetPidNamespace(record);
-  const cdiEdits = await context.cdi.resolve(config.cdiDevices);
+  const cdiEdits = await stage('container.devices', () => context.cdi.resolve(config.cdiDevices));
   await makeBundle(directory);
   // The root filesystem stays mounted from here to the end of the container: it is needed now for the users in it, and at the start.
-  const user = await prepareRootfs(record, pod, image, context);
+  const user = await stage('container.rootfs', () => prepareRootfs(record, pod, image, context));
   throwIfAborted(signal, 'container.create');
-  await makeVolumes(record, pod, image, volumeImages, context.snapshotter);
-  const volumes = await volumeMounts(record, pod);
+  const volumes = await stage('container.volumes', async () => {
+    await makeVolumes(record, pod, image, volumeImages, context.snapshotter);
+    return await volumeMounts(record, pod);
+  });
   throwIfAborted(signal, 'container.create');
-  const [devices, callerMounts] = await Promise.all([resolveDevices(config), resolveMounts(config, volumes.images)]);
+  // A path of the host may lie on a network file system that does not answer.
+  const [devices, callerMounts] = await stage('container.host-paths', () =>
+    Promise.all([resolveDevices(config), resolveMounts(config, volumes.images)]),
+  );
   const { seccomp, privileged } = config.security;
   const localhostSeccomp =
     seccomp.kind === 'localhost' && !privileged ? await readSeccompProfile(seccomp.path) : undefined;

@@ -143,7 +143,7 @@ export class ContainerRecords {
 }
 
 /** JSON, because a name may hold any separator that we could choose. */
-function containerIdentity({ podId, config }: ContainerRecord): string {
+export function containerIdentity({ podId, config }: Pick<ContainerRecord, 'podId' | 'config'>): string {
   return JSON.stringify([podId, config.name, config.attempt]);
 }
 

@@ -3,35 +3,31 @@ import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CairnError, messageOf } from '../base/errors.ts';
-import { newId } from '../base/ids.ts';
 import { KeyedMutex } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
 import { series, timed } from '../base/metrics.ts';
+import { stage } from '../base/stages.ts';
 import type { ImageService } from '../images/index.ts';
-import { type CgroupDriver, cgroupsPath, type PodMembers, type PodService, runtimeNamed } from '../pods/index.ts';
+import { type CgroupDriver, type PodMembers, type PodService, runtimeNamed } from '../pods/index.ts';
 import type { Snapshotter } from '../snapshotter/index.ts';
 import type { Store } from '../store/index.ts';
 import type { ExecResult, RuntimeHandler, TaskService, TaskSpec } from '../task/index.ts';
 import { readSpec } from './bundle.ts';
 import { createCdiRegistry } from './cdi/registry.ts';
-import { buildContainer } from './create.ts';
-import { removeFiles } from './dismantle.ts';
+import { Creation, notReady } from './creation.ts';
+import { removeFiles, sharesPidNamespace } from './dismantle.ts';
 import { nowNs, startErrorRecord } from './exit.ts';
-import type { ContainerConfig, ContainerService, Resources } from './index.ts';
+import type { ContainerService, Resources } from './index.ts';
 import { Lifetimes } from './lifetimes.ts';
-import { containerLogPath } from './log-path.ts';
 import { reconcileContainers } from './reconcile.ts';
 import { type ContainerRecord, ContainerRecords } from './records.ts';
 import { type HostFacts, readHostFacts } from './spec/host-facts.ts';
 import type { RlimitSpec } from './spec/oci.ts';
-import { effectiveResources } from './spec/resources.ts';
 import { startTask } from './start.ts';
 import { endsWithin, stopTask } from './stop.ts';
-import { stopSignal } from './stop-signal.ts';
 import { containerStreams } from './streams.ts';
 import { ContainerTransitions } from './transition.ts';
 import { updateContainer } from './update.ts';
-import { findVolumeImages, ownVolumePaths } from './volumes.ts';
 
 /** The kubelet's own limit on what it keeps of a probe or hook is far lower. */
 const EXEC_OUTPUT_BYTES_MAX = 16 << 20;
@@ -71,7 +67,12 @@ export function createContainerService(options: ContainerServiceOptions): Contai
   const transitions = new ContainerTransitions(records, log);
   const dismantle = { task, snapshotter, taskSpec };
   const lifetimes = new Lifetimes({ task, records, transitions, dismantle, log });
-  const locks = new KeyedMutex();
+  const locks = new KeyedMutex('container.lock');
+  const creation = new Creation({
+    ...{ pods, images, snapshotter, runtimes, rlimits, cdi, host, log, containersDirectory },
+    ...{ records, transitions, dismantle, locks, defaultRuntime: options.defaultRuntime },
+    cgroupDriver: options.cgroupDriver ?? 'cgroupfs',
+  });
   /** Starts under way: a stop cancels them instead of waiting for their lock. */
   const starting = new Map<string, { cancel: (reason: CairnError) => void; ended: Promise<void> }>();
 
@@ -88,69 +89,6 @@ export function createContainerService(options: ContainerServiceOptions): Contai
       terminal: config.tty,
       cgroupsPath: record.cgroupsPath,
     };
-  }
-
-  function targetPidNamespace({ podId, config }: ContainerRecord): string | undefined {
-    const { mode, targetId } = config.security.pid;
-    if (mode !== 'target') return undefined;
-    const target = records.find(targetId);
-    if (target?.podId === podId && target.state === 'running' && target.pid !== undefined) {
-      return `/proc/${target.pid}/ns/pid`;
-    }
-    const message = `container ${JSON.stringify(targetId)}, whose PID namespace is wanted, does not run in pod ${podId}`;
-    throw new CairnError('FailedPrecondition', message, { step: 'container.spec' });
-  }
-
-  async function create(podId: string, config: ContainerConfig, signal?: AbortSignal): Promise<ContainerRecord> {
-    const pod = pods.get(podId);
-    if (pod.state !== 'ready') throw notReady(pod.id, pod.state);
-    if (config.security.privileged && !pod.config.privileged) {
-      const message = `a privileged container is not allowed in pod sandbox ${pod.id}, which is not privileged`;
-      throw new CairnError('InvalidArgument', message, { step: 'container.create' });
-    }
-    const image = images.find(config.image);
-    if (!image) {
-      throw new CairnError('NotFound', `image ${config.image} is not here; pull it first`, {
-        step: 'container.create',
-      });
-    }
-    const volumeImages = findVolumeImages(config, (name) => images.find(name));
-    using stack = new DisposableStack();
-    for (const used of [image, ...volumeImages.values()]) stack.use(images.pin(used));
-    const id = newId();
-    const record: ContainerRecord = {
-      ...{ id, podId: pod.id, state: 'creating', config, imageId: image.id, createdAtNs: nowNs() },
-      ...{ startedAtNs: 0n, finishedAtNs: 0n, exitCode: 0, reason: '', message: '', bootId: '' },
-      ...{ user: undefined, pid: undefined },
-      resources: effectiveResources(config.resources, host),
-      logPath: containerLogPath(pod.config.logDirectory, config.logPath),
-      runtimeName: runtimeNamed(runtimes, pod.config.runtimeHandler || options.defaultRuntime).name,
-      cgroupsPath: cgroupsPath(options.cgroupDriver ?? 'cgroupfs', pod.config.cgroupParent, id),
-      stopSignal: stopSignal(config.stopSignal, image.config.stopSignal),
-      directory: join(containersDirectory, id),
-      volumeImageIds: [...new Set(volumeImages.values().map((volume) => volume.id))],
-      ownVolumes: ownVolumePaths(config, image),
-    };
-    using _held = await locks.lock(id);
-    await transitions.begin(record);
-    try {
-      const context = { snapshotter, cdi, host, rlimits, log, targetPidNamespace };
-      const user = await buildContainer(record, pod, image, volumeImages, context, signal);
-      return await transitions.change({ ...record, state: 'created', user });
-    } catch (error) {
-      await undo(record);
-      throw error;
-    }
-  }
-
-  async function undo(record: ContainerRecord): Promise<void> {
-    try {
-      await removeFiles(record, dismantle);
-      await transitions.remove(record.id);
-    } catch (error) {
-      const message = `container could not be undone; the next start of the daemon tries again: ${messageOf(error)}`;
-      log.error({ container: record.id, pod: record.podId, err: error }, message);
-    }
   }
 
   async function start(unsafeId: string, signal?: AbortSignal): Promise<void> {
@@ -195,14 +133,19 @@ export function createContainerService(options: ContainerServiceOptions): Contai
     const start = starting.get(id);
     if (start) {
       start.cancel(new CairnError('Cancelled', `container ${id} was stopped while it was started`));
-      if (!(await endsWithin(start.ended, timeoutSeconds * 1000 + CANCELLED_START_MS, signal))) {
+      const patienceMs = timeoutSeconds * 1000 + CANCELLED_START_MS;
+      if (!(await stage('container.cancel-start', () => endsWithin(start.ended, patienceMs, signal)))) {
         const message = `container ${id} is being started, and its start could not be cancelled`;
         throw new CairnError('DeadlineExceeded', message, { step: 'container.stop' });
       }
     }
     const record = records.find(id);
-    if (record?.state !== 'running') return;
-    await stopTask(record, task, lifetimes.ended(id), timeoutSeconds, signal);
+    if (record?.state === 'running') await stopTask(record, task, lifetimes.ended(id), timeoutSeconds, signal);
+    const stopped = records.find(id);
+    // In a PID namespace of its own all processes end with the first one; in another's they are ended by the release.
+    if (stopped?.state === 'exited' && sharesPidNamespace(stopped)) {
+      await stage('container.release', () => endsWithin(lifetimes.released(stopped), Number.MAX_VALUE, signal));
+    }
   }
 
   async function remove(unsafeId: string): Promise<void> {
@@ -251,7 +194,7 @@ export function createContainerService(options: ContainerServiceOptions): Contai
   const measured = <T>(operation: string, work: () => Promise<T>) => timed(series.container, { operation }, work);
 
   return {
-    create: (podId, config, signal) => measured('create', () => create(podId, config, signal)),
+    create: (podId, config, signal) => measured('create', () => creation.create(podId, config, signal)),
     start: (id, signal) => measured('start', () => start(id, signal)),
     stop: (id, timeoutSeconds, signal) => measured('stop', () => stop(id, timeoutSeconds, signal)),
     remove: (id) => measured('remove', () => remove(id)),
@@ -279,6 +222,7 @@ export function createContainerService(options: ContainerServiceOptions): Contai
       await all(records.ofPod(podId).map(({ id }) => remove(id)));
     },
     async [Symbol.asyncDispose]() {
+      await creation[Symbol.asyncDispose]();
       lifetimes.dispose();
     },
   };
@@ -287,12 +231,6 @@ export function createContainerService(options: ContainerServiceOptions): Contai
 /** Waits for all of them, then throws the first failure. */
 async function all(works: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(works)) if (result.status === 'rejected') throw result.reason;
-}
-
-function notReady(podId: string, state: string): CairnError {
-  return new CairnError('FailedPrecondition', `pod sandbox ${podId} is ${state}, not ready`, {
-    step: 'container.pod',
-  });
 }
 
 function wrongState({ id, state, reason }: ContainerRecord, verb: string): CairnError {

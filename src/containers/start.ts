@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { failpoint } from '../base/failpoint.ts';
+import { stage } from '../base/stages.ts';
 import type { Pod } from '../pods/index.ts';
 import type { Snapshotter } from '../snapshotter/index.ts';
 import type { TaskService, TaskSpec } from '../task/index.ts';
@@ -22,11 +23,13 @@ export async function startTask(record: ContainerRecord, context: StartContext, 
   const { task, snapshotter, pod } = context;
   // Mounted since the creation, unless somebody took it away.
   const userNamespace = pod.namespaces.user;
-  if (!(await isRootfsMounted(record.directory))) {
-    await snapshotter.mount(record.id, rootfsPath(record.directory), { userNamespace });
-  }
-  await mountVolumes(record, userNamespace, snapshotter);
-  if (record.logPath !== '') await mkdir(dirname(record.logPath), { recursive: true, mode: 0o755 });
+  await stage('container.mounts', async () => {
+    if (!(await isRootfsMounted(record.directory))) {
+      await snapshotter.mount(record.id, rootfsPath(record.directory), { userNamespace });
+    }
+    await mountVolumes(record, userNamespace, snapshotter);
+    if (record.logPath !== '') await mkdir(dirname(record.logPath), { recursive: true, mode: 0o755 });
+  });
   const spec = context.taskSpec(record);
   await failpoint('container.task.create');
   const { pid } = await task.create(spec, signal);

@@ -1,8 +1,8 @@
 /** Ends a running container: its stop signal, the grace period, SIGKILL. */
 import { abortError, CairnError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
+import { stage } from '../base/stages.ts';
 import type { TaskService } from '../task/index.ts';
-import { whyAlive } from './alive.ts';
 import { sharesPidNamespace } from './dismantle.ts';
 import type { ContainerRecord } from './records.ts';
 
@@ -23,12 +23,16 @@ export async function stopTask(
   if (timeoutSeconds > 0) {
     await failpoint('container.stop.signal');
     await task.kill(record.id, record.stopSignal);
-    if (await endsWithin(ended, timeoutSeconds * 1000, signal)) return;
+    const grace = () => endsWithin(ended, timeoutSeconds * 1000, signal);
+    if (await stage('container.stop-grace', grace, { detail: `${timeoutSeconds} s` })) return;
   }
   await failpoint('container.stop.kill');
-  await task.kill(record.id, SIGKILL, { all: sharesPidNamespace(record) });
-  if (await endsWithin(ended, KILL_TIMEOUT_MS, signal)) return;
-  const why = record.pid === undefined ? '' : await whyAlive(record.pid);
+  const killed = await stage('container.stop-kill', async () => {
+    await task.kill(record.id, SIGKILL, { all: sharesPidNamespace(record) });
+    return await endsWithin(ended, KILL_TIMEOUT_MS, signal);
+  });
+  if (killed) return;
+  const why = await task.describeProcesses(record.id);
   throw new CairnError(
     'DeadlineExceeded',
     `container ${record.id} has not ended ${KILL_TIMEOUT_MS / 1000} s after SIGKILL${why === '' ? '' : `: ${why}`}`,

@@ -102,6 +102,7 @@ export {
   type SpawnOptions,
   spawnProcess,
 } from './process.ts';
+export { describeWaits, parseStack, parseStatus } from './process-wait.ts';
 export { PtyMaster, type TerminalSize } from './pty.ts';
 export {
   getLimit,
@@ -116,7 +117,7 @@ export { SeqpacketSocket } from './seqpacket-socket.ts';
 export { type AdoptedProcess, adoptProcess, becomeSubreaper } from './subreaper.ts';
 export { syncFilesystem } from './sync.ts';
 export { parseSysctl, type Sysctl, type SysctlNamespace } from './sysctl.ts';
-export { pinUserNamespace, type UserNamespacePins } from './user-namespace.ts';
 export { isSystemdBooted, parseScopePath, type ScopeName, slicePath } from './systemd-cgroup.ts';
+export { pinUserNamespace, type UserNamespacePins } from './user-namespace.ts';
 export { watchHangup } from './watch-hangup.ts';
 export { getXattr, listXattrs, removeXattr, setXattr } from './xattr.ts';

@@ -15,6 +15,7 @@ import {
   signalCgroup,
   slicePath,
 } from '../linux/index.ts';
+import { throwIfStuck } from './stuck.ts';
 
 const SIGKILL = 9;
 const KILL_MS_MAX = 10_000;
@@ -62,12 +63,7 @@ export async function killCgroup(path: string, signal: number): Promise<void> {
     return;
   }
   const alive = await killAll(path, KILL_MS_MAX);
-  if (alive.length === 0) return;
-  const waits = await describeWaits(alive);
-  // They went while we looked.
-  if (waits === '' && (await processesOf(path)).length === 0) return;
-  const message = `cgroup ${path} does not become empty ${KILL_MS_MAX / 1000} s after SIGKILL: ${waits}`;
-  throw new CairnError('DeadlineExceeded', message, { step: 'task.kill' });
+  await throwIfStuck(path, alive, KILL_MS_MAX);
 }
 
 /** Where the kernel counts OOM kills of this cgroup. */

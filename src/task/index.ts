@@ -116,6 +116,8 @@ export interface TaskService extends AsyncDisposable {
    * then returns when none is left). No error when the task has ended or is unknown.
    */
   kill(id: string, signal: number, options?: { all?: boolean }): Promise<void>;
+  /** What the processes that are left of the task wait for, in words; empty when there is none. */
+  describeProcesses(id: string): Promise<string>;
   /**
    * Runs a command to its end; what it leaves in the background lives on in the container. `timeoutMs` 0: no limit;
    * beyond it the command and all its descendants are killed and the call throws DeadlineExceeded. Output is bounded by

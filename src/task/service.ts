@@ -27,6 +27,7 @@ import { reopenLog } from './log-reopen.ts';
 import { checkTaskId, type TaskPaths, taskPaths } from './paths.ts';
 import { isMonitorRunning, readRecord, type TaskRecord, writeRecord } from './record.ts';
 import { callRuntime, runtimeStatus } from './runtime.ts';
+import { describeProcesses } from './stuck.ts';
 import { undoTask, wasEverMade } from './undo.ts';
 import { updateTask } from './update.ts';
 
@@ -176,6 +177,12 @@ class ConmonTaskService implements TaskService {
     // Also after the end of init: without a PID namespace of its own the others live on.
     if (options.all === true) await killCgroup(containerCgroup(task.spec.cgroupsPath), signal);
     else if (!task.exit) signalProcess(task.record.pid, signal, identity(task.record.startTime));
+  }
+
+  async describeProcesses(id: string): Promise<string> {
+    const task = this.#tasks.get(id);
+    if (!task) return '';
+    return await describeProcesses(containerCgroup(task.spec.cgroupsPath), task.exit ? 0 : task.record.pid);
   }
 
   async exec(id: string, process: object, options: ExecOptions): Promise<ExecResult> {
