@@ -156,6 +156,7 @@ export interface ContainerService extends ContainerStreams, AsyncDisposable {
 }
 
 export type { Resources } from '../pods/index.ts';
+export { type LoadAppArmorOptions, loadDefaultAppArmorProfile } from './apparmor/load-default.ts';
 export { isQualifiedName as isQualifiedCdiName } from './cdi/registry.ts';
 export { type ContainerServiceOptions, createContainerService } from './service.ts';
 export { type HostFacts, readHostFacts } from './spec/host-facts.ts';

@@ -31,7 +31,12 @@ export function parseSeccomp(field: string, profile: SecurityProfile | null, dep
 export function parseAppArmor(field: string, profile: SecurityProfile | null, deprecated: string): string {
   const reference = parseReference(`${field}.apparmor`, profile, `${field}.apparmor_profile`, deprecated);
   if (reference === undefined) return '';
-  if (reference.kind === 'localhost') return `${LOCALHOST}${reference.name}`;
+  if (reference.kind === 'localhost') {
+    // Some callers (critest, old kubelets) write the prefix into the new field as well.
+    const name = reference.name.startsWith(LOCALHOST) ? reference.name.slice(LOCALHOST.length) : reference.name;
+    if (name === '') throw invalid(`${field}.apparmor.localhost_ref`, 'names no profile');
+    return `${LOCALHOST}${name}`;
+  }
   return reference.kind === 'unconfined' ? UNCONFINED : RUNTIME_DEFAULT;
 }
 

@@ -7,7 +7,12 @@ import { CairnError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { VERSION } from '../base/version.ts';
 import type { Config } from '../config/index.ts';
-import { type ContainerService, createContainerService, readHostFacts } from '../containers/index.ts';
+import {
+  type ContainerService,
+  createContainerService,
+  loadDefaultAppArmorProfile,
+  readHostFacts,
+} from '../containers/index.ts';
 import { type ContentStore, openContentStore } from '../content/index.ts';
 import { createEventService, type EventService } from '../events/index.ts';
 import { createImageService, type ImageService } from '../images/index.ts';
@@ -49,6 +54,7 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
 
   const cgroups = await cgroupSettings(config);
   const host = readHostFacts();
+  await loadDefaultAppArmorProfile({ parserPath: findProgram('apparmor_parser'), log });
   const store = stack.use(await openStore({ path: join(rootDirectory, 'cairn.db'), log }));
   const content = stack.use(await openContentStore({ rootDirectory, log }));
   const snapshotter = stack.use(await openSnapshotter({ rootDirectory, store, log }));

@@ -1,7 +1,8 @@
-/** What the host and the daemon's own privileges allow a container to get. Read once at start. */
-import { readdirSync, readFileSync } from 'node:fs';
+/** What the host and the daemon's own privileges allow a container to get. Read once at start; profiles come and go. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { arch, hostname } from 'node:os';
 import { join } from 'node:path';
+import { loadedProfiles } from '../apparmor/loaded-profiles.ts';
 import { CAPABILITIES } from './capabilities.ts';
 
 export interface HostFacts {
@@ -14,6 +15,7 @@ export interface HostFacts {
   /** Capabilities that the daemon can hand on. */
   readonly capabilities: readonly string[];
   readonly seccomp: boolean;
+  /** `profiles`: none until `withLoadedProfiles`. */
   readonly apparmor: { readonly enabled: boolean; readonly profiles: ReadonlySet<string> };
   /** Lower values than its own are refused to a process without CAP_SYS_RESOURCE. */
   readonly oomScoreAdjMin: number;
@@ -31,11 +33,17 @@ export function readHostFacts(): HostFacts {
     ...cgroups,
     capabilities,
     seccomp: /^Seccomp:/m.test(status),
-    apparmor: readAppArmor(),
+    apparmor: { enabled: read('/sys/module/apparmor/parameters/enabled').startsWith('Y'), profiles: new Set() },
     oomScoreAdjMin: capabilities.includes('CAP_SYS_RESOURCE')
       ? OOM_SCORE_ADJ_LOWEST
       : Number(read('/proc/self/oom_score_adj')),
   };
+}
+
+/** The facts with the AppArmor profiles that are loaded now, for one container. */
+export async function withLoadedProfiles(host: HostFacts): Promise<HostFacts> {
+  if (!host.apparmor.enabled) return host;
+  return { ...host, apparmor: { enabled: true, profiles: await loadedProfiles() } };
 }
 
 /** The capabilities that are both permitted and in the bounding set of a `/proc/PID/status`. */
@@ -51,8 +59,7 @@ function readCgroups(root: string): Pick<HostFacts, 'cgroupVersion' | 'cgroupCon
     return {
       cgroupVersion: 2,
       cgroupControllers: new Set(unified.trim().split(/\s+/)),
-      // The root cgroup has no memory.swap.max; any other shows whether swap is accounted.
-      swapAccounting: list(root).some((name) => read(join(root, name, 'memory.swap.max')) !== ''),
+      swapAccounting: hasSwapLimits(root),
     };
   }
   return {
@@ -62,11 +69,12 @@ function readCgroups(root: string): Pick<HostFacts, 'cgroupVersion' | 'cgroupCon
   };
 }
 
-function readAppArmor(): HostFacts['apparmor'] {
-  const enabled = read('/sys/module/apparmor/parameters/enabled').startsWith('Y');
-  const loaded = enabled ? read('/sys/kernel/security/apparmor/profiles') : '';
-  const names = loaded.split('\n').flatMap((line) => /^(.+) \([a-z]+\)$/.exec(line)?.[1] ?? []);
-  return { enabled, profiles: new Set(names) };
+/** The root cgroup has no memory.swap.max; any other with limits shows whether swap is accounted. */
+function hasSwapLimits(root: string): boolean {
+  const limited = list(root).filter((name) => existsSync(join(root, name, 'memory.max')));
+  // A machine that has just booted may have no other: then a kernel with swap it is.
+  if (limited.length === 0) return existsSync('/proc/swaps');
+  return limited.some((name) => existsSync(join(root, name, 'memory.swap.max')));
 }
 
 function read(path: string): string {

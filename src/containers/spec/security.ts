@@ -1,29 +1,30 @@
 /** AppArmor, seccomp, and the paths that are hidden or made read-only. */
 import { CairnError } from '../../base/errors.ts';
+import { DEFAULT_APPARMOR_PROFILE } from '../apparmor/default-profile.ts';
 import type { SecurityContext } from '../index.ts';
 import type { HostFacts } from './host-facts.ts';
 import type { LinuxSpec, SeccompSpec } from './oci.ts';
 import { defaultSeccompProfile } from './seccomp-default.ts';
 
-/** The profile that Cairn loads where the kernel has AppArmor. */
-const APPARMOR_DEFAULT = 'cairn-default';
-
 /**
- * The AppArmor profile, undefined for none. Without AppArmor in the kernel a profile that the caller named can't be
- * honoured and is refused; the runtime's default is then no profile, as everywhere in Kubernetes.
+ * The AppArmor profile, undefined for none. A profile that the caller named and the kernel lacks is refused. Without
+ * AppArmor in the kernel the runtime's default is no profile, as everywhere in Kubernetes. The default is not for
+ * privileged containers; a profile that was named is.
  */
 export function apparmorProfile(security: SecurityContext, host: HostFacts): string | undefined {
   const asked = security.apparmorProfile;
-  if (security.privileged || asked === 'unconfined') return undefined;
   const isDefault = asked === '' || asked === 'runtime/default';
+  if (asked === 'unconfined' || (isDefault && security.privileged)) return undefined;
   if (!host.apparmor.enabled) {
     if (isDefault) return undefined;
     throw refuse(`AppArmor profile ${JSON.stringify(asked)}: AppArmor is not enabled on this host`);
   }
-  const profile = isDefault ? APPARMOR_DEFAULT : asked.replace(/^localhost\//, '');
+  const profile = isDefault ? DEFAULT_APPARMOR_PROFILE : asked.replace(/^localhost\//, '');
   if (host.apparmor.profiles.has(profile)) return profile;
+  // Nothing was asked for, and the log of the start says why there is none.
   if (asked === '') return undefined;
-  throw refuse(`AppArmor profile ${JSON.stringify(profile)} is not loaded on this host`);
+  const remedy = isDefault ? '; the log of cairnd says why' : ': load it with apparmor_parser';
+  throw refuse(`AppArmor profile ${JSON.stringify(profile)} is not loaded on this host${remedy}`);
 }
 
 /** The seccomp filter, undefined for none. */

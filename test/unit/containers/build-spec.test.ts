@@ -212,6 +212,28 @@ describe('the confinement of a spec', () => {
     expect(byDefault.process.apparmorProfile).toBe('cairn-default');
   });
 
+  test.each([
+    ['', false, 'cairn-default'],
+    ['runtime/default', false, 'cairn-default'],
+    ['localhost/mine', false, 'mine'],
+    ['unconfined', false, undefined],
+    ['', true, undefined],
+    ['runtime/default', true, undefined],
+    ['unconfined', true, undefined],
+    ['localhost/mine', true, 'mine'],
+  ])('with AppArmor, %j and privileged: %s, the profile is %s', (apparmorProfile, privileged, expected) => {
+    const host = hostFacts({ apparmor: { enabled: true, profiles: new Set(['cairn-default', 'mine']) } });
+    const config = secured({ apparmorProfile, privileged });
+    expect(buildSpec(input({ config, host })).process.apparmorProfile).toBe(expected);
+  });
+
+  test('where the default AppArmor profile could not be loaded, only those who ask for it are refused', () => {
+    const host = hostFacts({ apparmor: { enabled: true, profiles: new Set() } });
+    const asking = secured({ apparmorProfile: 'runtime/default' });
+    expect(() => buildSpec(input({ config: asking, host }))).toThrow(/cairn-default.*not loaded.*log/);
+    expect(buildSpec(input({ host })).process.apparmorProfile).toBeUndefined();
+  });
+
   test("the caller's annotations do not reach the runtime, which would act on some", () => {
     const config = containerConfig({ command: ['x'], annotations: { 'org.systemd.property.ExecStart': 'evil' } });
     expect(Object.keys(buildSpec(input({ config })).annotations)).not.toContain('org.systemd.property.ExecStart');
