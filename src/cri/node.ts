@@ -28,7 +28,7 @@ export function nodeHandlers(context: CriContext): Handlers<typeof RuntimeServic
       return {
         status: { conditions: [runtimeReady, networkReady] },
         runtimeHandlers: [...defaults, ...handlers],
-        features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false, mountOptions: true },
+        features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: true, mountOptions: true },
         info: verbose ? { config: json(config), network: json(network.status()) } : {},
       };
     },

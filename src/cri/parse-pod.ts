@@ -51,12 +51,12 @@ export function parsePod(config: PodSandboxConfig | null, runtimeHandler: string
   };
 }
 
-/** The kernel lets root of a user namespace mount /proc, /sys and mqueue only of namespaces that belong to it. */
+/** The kernel lets root of a user namespace mount /proc and mqueue only of namespaces that belong to it. */
 function parsePodUserNamespace(field: string, options: NamespaceOption | null): PodConfig['userNamespace'] {
   const mappings = parseUserNamespace(`${field}.userns_options`, options?.usernsOptions ?? null);
   if (!mappings || !options) return undefined;
-  const { network, pid, ipc } = parsePodNamespaces(field, options);
-  for (const [kind, mode] of Object.entries({ network, pid, ipc })) {
+  const { pid, ipc } = parsePodNamespaces(field, options);
+  for (const [kind, mode] of Object.entries({ pid, ipc })) {
     if (mode === 'node') throw invalid(`${field}.${kind}`, 'NODE can not be had with a user namespace of the pod');
   }
   return mappings;

@@ -21,9 +21,16 @@ function systemMounts(input: SpecInput): MountSpec[] {
     mount('/dev', 'tmpfs', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
     mount('/dev/pts', 'devpts', 'devpts', ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5']),
     mount('/dev/mqueue', 'mqueue', 'mqueue', SECURE),
-    mount('/sys', 'sysfs', 'sysfs', [...SECURE, access]),
+    sysMount(input, access),
     mount('/sys/fs/cgroup', 'cgroup', 'cgroup', [...SECURE, 'relatime', access]),
   ];
+}
+
+/** Root of a user namespace may mount the sysfs of no network but its own: on the host's network it sees the host's, read-only. */
+function sysMount({ pod }: SpecInput, access: string): MountSpec {
+  const foreign = pod.namespaces.user !== undefined && pod.namespaces.network === undefined;
+  if (foreign) return mount('/sys', 'bind', '/sys', ['rbind', 'rprivate', ...SECURE, 'ro']);
+  return mount('/sys', 'sysfs', 'sysfs', [...SECURE, access]);
 }
 
 function podMounts(input: SpecInput): MountSpec[] {

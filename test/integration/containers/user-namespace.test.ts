@@ -1,6 +1,6 @@
 /** Pods with a user namespace of their own, on the real kernel. */
 import { execFile } from 'node:child_process';
-import { chown, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readFile, readlink, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -102,6 +102,15 @@ describe('a pod with a user namespace', () => {
       await output(world, id, 'echo x > /volume/new');
       expect(await stat(join(hostPath, 'new'))).toMatchObject({ uid: 0, gid: 0 });
     }
+    await world.pods.remove(podId);
+  });
+
+  test("may use the host's network, and then sees the host's /sys, which it can't change", async () => {
+    const { id: podId } = await pod({ namespaces: { ...OWN, network: 'node' } });
+    const id = await started(world, podId, sleeper());
+    const script = 'test -e /sys/class/net/lo && echo seen; test -w /sys/kernel/mm || echo kept; id -u';
+    expect(await output(world, id, script)).toBe('seen\nkept\n0');
+    expect(await readlink(`/proc/${world.containers.get(id).pid}/ns/net`)).toBe(await readlink('/proc/self/ns/net'));
     await world.pods.remove(podId);
   });
 

@@ -26,7 +26,7 @@ describe('the user namespace of a pod', () => {
     expect(refusal(() => mapped(usernsOptions))).toContain(`namespace_options.userns_options.${message}`);
   });
 
-  test.each(['network', 'pid', 'ipc'])("excludes the node's %s namespace", (kind) => {
+  test.each(['pid', 'ipc'])("excludes the node's %s namespace", (kind) => {
     const options: INamespaceOption = { pid: 1, usernsOptions: own, [kind]: 2 };
     expect(refusal(() => securePod({ namespaceOptions: options }))).toMatch(
       new RegExp(`^InvalidArgument: .*namespace_options\\.${kind}: NODE can not be had with a user namespace`),
