@@ -1,5 +1,4 @@
 /** CreateContainer, Start-, Stop-, Remove-, List- and its stream, -Status; ReopenContainerLog. */
-import { isCairnError } from '../base/errors.ts';
 import type { Container, ContainerFilter } from '../containers/index.ts';
 import { ContainerState, type ContainerFilter as CriFilter, type RuntimeService } from '../generated/cri.js';
 import type { Handlers } from '../rpc/index.ts';
@@ -9,9 +8,9 @@ import type { CriContext } from './index.ts';
 import { parseContainer } from './parse-container.ts';
 import { parseResources } from './parse-resources.ts';
 import { portions } from './portions.ts';
-import { info } from './render.ts';
 import { renderContainer, renderContainerStatus } from './render-container.ts';
 import { handlerNamed } from './runtime-handlers.ts';
+import { containerInfo } from './verbose-info.ts';
 
 /** enum ContainerState. No container that is listed is in state UNKNOWN. */
 const STATES: Readonly<Record<number, NonNullable<ContainerFilter['state']> | 'unknown'>> = {
@@ -25,7 +24,9 @@ const STATES: Readonly<Record<number, NonNullable<ContainerFilter['state']> | 'u
 export const SECONDS_MAX = 2_000_000;
 
 export function containerHandlers(context: CriContext): Handlers<typeof RuntimeService> {
-  const { pods, containers } = context;
+  const { pods, containers, defaultRuntime } = context;
+  const handlerOf = ({ podId }: Container) =>
+    tryFind(pods, 'pod_sandbox_id', podId)?.config.runtimeHandler || defaultRuntime;
   return {
     async createContainer({ podSandboxId, config }, { signal }) {
       // The sandbox's configuration of the request is a copy of what we have.
@@ -66,7 +67,7 @@ export function containerHandlers(context: CriContext): Handlers<typeof RuntimeS
       const container = find(containers, 'container_id', containerId);
       return {
         status: renderContainerStatus(container, context.imageNames(container)),
-        info: verbose ? await containerInfo(container, context) : {},
+        info: verbose ? await containerInfo(container, containers, { handler: handlerOf(container) }) : {},
       };
     },
 
@@ -97,25 +98,4 @@ function selectContainers(filter: CriFilter | null, { containers, pods }: CriCon
     labels: filter?.labelSelector ?? {},
   });
   return selected.filter((one) => one.state !== 'creating');
-}
-
-/** The keys that node tools read from containerd's answer. */
-async function containerInfo(container: Container, { containers, pods }: CriContext): Promise<{ info: string }> {
-  const { id, podId, pid, config, imageId } = container;
-  const runtimeSpec = await containers.runtimeSpec(id).catch((error: unknown) => {
-    if (isCairnError(error, 'NotFound')) return null;
-    throw error;
-  });
-  const pod = tryFind(pods, 'pod_sandbox_id', podId);
-  return info({
-    sandboxID: podId,
-    pid: pid ?? 0,
-    removing: false,
-    snapshotKey: id,
-    snapshotter: 'overlay',
-    runtimeHandler: pod?.config.runtimeHandler ?? '',
-    imageID: imageId,
-    config,
-    runtimeSpec,
-  });
 }

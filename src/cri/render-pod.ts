@@ -6,7 +6,7 @@ import {
   PodSandboxState,
 } from '../generated/cri.js';
 import type { NamespaceMode, Pod } from '../pods/index.ts';
-import { info, long } from './render.ts';
+import { long } from './render.ts';
 
 const MODES: Readonly<Record<NamespaceMode, CriNamespaceMode>> = {
   pod: CriNamespaceMode.POD,
@@ -48,20 +48,4 @@ export function renderPodStatus(pod: Pod): IPodSandboxStatus {
     network: { ip, additionalIps: more.map((address) => ({ ip: address })) },
     linux: { namespaces: { options } },
   };
-}
-
-/** The keys that node tools read from containerd's answer, where Cairn has the thing; there is no pause process. */
-export function renderPodInfo(pod: Pod) {
-  const { id, config, namespaces, directory, networkResult } = pod;
-  return info({
-    sandboxID: id,
-    pid: 0,
-    processStatus: pod.state,
-    netNamespaceClosed: pod.state !== 'ready',
-    runtimeHandler: config.runtimeHandler,
-    namespaces,
-    directory,
-    config,
-    cniResult: networkResult ?? null,
-  });
 }

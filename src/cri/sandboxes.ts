@@ -15,8 +15,9 @@ import { parseResources } from './parse-resources.ts';
 import { portions } from './portions.ts';
 import { now } from './render.ts';
 import { newestFirst, renderContainerStatus } from './render-container.ts';
-import { renderPod, renderPodInfo, renderPodStatus } from './render-pod.ts';
+import { renderPod, renderPodStatus } from './render-pod.ts';
 import { checkHandler, checkUserNamespaces } from './runtime-handlers.ts';
+import { podInfo } from './verbose-info.ts';
 
 /** enum PodSandboxState. */
 const STATES: Readonly<Record<number, NonNullable<PodFilter['state']>>> = {
@@ -63,7 +64,7 @@ export function sandboxHandlers(context: CriContext): Handlers<typeof RuntimeSer
         status: renderPodStatus(pod),
         containersStatuses: members.map((one): IContainerStatus => renderContainerStatus(one, context.imageNames(one))),
         timestamp: now(),
-        info: verbose ? renderPodInfo(pod) : {},
+        info: verbose ? podInfo(pod, members, { handler: pod.config.runtimeHandler || context.defaultRuntime }) : {},
       };
     },
 

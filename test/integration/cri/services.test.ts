@@ -167,7 +167,24 @@ describe('a sandbox', () => {
     });
     expect(status?.createdAt.toString()).toBe('1795359830123456789');
     expect(timestamp.toNumber()).toBeGreaterThan(1.7e18);
-    expect(JSON.parse(info['info'] ?? '')).toMatchObject({ cniResult: { cniVersion: '1.0.0' }, pid: 0 });
+    expect(JSON.parse(info['info'] ?? '')).toMatchObject({
+      // No container of it runs.
+      pid: 0,
+      cniResult: { cniVersion: '1.0.0' },
+      runtimeType: 'oci',
+      runtimeSpec: {
+        linux: {
+          namespaces: [
+            { type: 'network', path: '/n' },
+            { type: 'ipc', path: '/i' },
+            { type: 'uts', path: '/u' },
+          ],
+        },
+      },
+    });
+    domain.world.containers.push(stubContainer('c1abc', { podId: 'p1abc' }));
+    const again = await rpc.call(runtime.podSandboxStatus, { podSandboxId: 'p1', verbose: true });
+    expect(JSON.parse(again.info['info'] ?? '')).toMatchObject({ pid: 42 });
     const status404 = rpc.call(runtime.podSandboxStatus, { podSandboxId: 'gone' });
     await expect(status404).rejects.toMatchObject({ kind: 'NotFound' });
     const ambiguous = rpc.call(runtime.podSandboxStatus, { podSandboxId: 'p' });
@@ -232,7 +249,11 @@ describe('a container', () => {
     });
     const { uid, gid, supplementalGroups = [] } = status?.user?.linux ?? {};
     expect([uid, gid, ...supplementalGroups].map(Number)).toEqual([7, 8, 8, 9]);
-    expect(JSON.parse(info['info'] ?? '')).toMatchObject({ pid: 42, runtimeSpec: { ociVersion: '1.0.2' } });
+    expect(JSON.parse(info['info'] ?? '')).toMatchObject({
+      ...{ sandboxID: 'p1', pid: 42, removing: false, image: 'sha256:i', runtimeType: 'oci', snapshotKey: 'c1abc' },
+      config: { metadata: { name: 'app', attempt: 2 }, image: { image: 'sha256:i' } },
+      runtimeSpec: { ociVersion: '1.0.2' },
+    });
   });
 
   test('is listed by ID, pod, state and labels', async () => {
