@@ -2,12 +2,15 @@
 # Installs what Cairn needs and this machine lacks: Debian packages, npm packages, and with them a newer Node.
 #   setup.sh run    what it takes to build and run Cairn
 #   setup.sh test   that, and what the tests need
+#   setup.sh v2     what `npm run test:v2` needs
 # A second run finds everything in place and returns at once. Needs root, Debian 12 and any Node with npm.
 set -eu
 cd "$(dirname "$0")/.."
 
 run_packages='runc conmon containernetworking-plugins iptables catatonit iproute2 libatomic1 ca-certificates'
 test_packages='docker-registry openssl perl-base zstd tar xz-utils attr'
+# The machine of cgroup v2 and AppArmor: a kernel that runs as a process.
+v2_packages='user-mode-linux apparmor kmod e2fsprogs'
 
 fail() {
   echo "setup: $*" >&2
@@ -22,7 +25,8 @@ case ${1-} in
     # The wire format is compared with the Go module of the CRI; any Go can fetch it.
     command -v go >/dev/null 2>&1 || packages="$packages golang-go"
     ;;
-  *) fail 'usage: setup.sh run|test' ;;
+  v2) packages="$packages $test_packages $v2_packages" ;;
+  *) fail 'usage: setup.sh run|test|v2' ;;
 esac
 
 missing=''
