@@ -11,6 +11,7 @@ import { type Service, service } from '../rpc/index.ts';
 import { imageHandlers } from './images.ts';
 import { infoHandlers } from './info.ts';
 import { logHandlers } from './logs.ts';
+import { requestHandlers } from './requests.ts';
 
 export interface CairnOptions {
   readonly pods: PodService;
@@ -24,7 +25,12 @@ export interface CairnOptions {
 
 /** The service of cairn.v1, for `createGrpcServer`. */
 export function cairnServices(options: CairnOptions): Service[] {
-  const handlers = { ...infoHandlers(options), ...imageHandlers(options), ...logHandlers(options) };
+  const handlers = {
+    ...infoHandlers(options),
+    ...requestHandlers(),
+    ...imageHandlers(options),
+    ...logHandlers(options),
+  };
   return [service(Cairn, handlers, subject)];
 }
 

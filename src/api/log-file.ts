@@ -7,6 +7,7 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf } from '../base/errors.ts';
+import { isPartial } from './log-line.ts';
 
 const CHUNK_BYTES = 64 * 1024;
 /** How often a reader that waits for more looks. */
@@ -14,9 +15,11 @@ const LOOK_INTERVAL_MS = 100;
 /** The writer splits lines long before; what has no line end within this is handed on in pieces. */
 const LINE_BYTES_MAX = 1024 * 1024;
 const NEWLINE = 0x0a;
+/** Time, stream and tags of a line are in these. */
+const HEAD_BYTES = 64;
 
 export interface ReadLinesOptions {
-  /** Only this many last lines of what is there now; undefined: all. */
+  /** Only this many last lines (in pieces or not) of what is there now; undefined: all. */
   readonly tailLines: number | undefined;
   /** Asked before each look at the end of the file; false ends the reading once the end is reached. */
   readonly more: () => boolean;
@@ -86,23 +89,39 @@ function splitLines(data: Buffer): { readonly lines: Buffer[]; readonly rest: Bu
   return { lines: [...lines, rest], rest: Buffer.alloc(0) };
 }
 
-/** Where the last `lines` lines of the file begin, found from its end. */
+/**
+ * Where the last `lines` lines of the file begin, found from its end. A line that was written in pieces counts once; where
+ * those of the two streams are mixed, the first line shown may lack its beginning.
+ */
 async function tailOffset(file: FileHandle, lines: number): Promise<number> {
   const { size } = await file.stat();
   if (lines === 0) return size;
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
   let found = 0;
+  let next = size;
   for (let end = size; end > 0; ) {
     const start = Math.max(0, end - CHUNK_BYTES);
     const { bytesRead } = await file.read(buffer, 0, end - start, start);
     for (let at = bytesRead - 1; at >= 0; at--) {
       // The line end at the end of the file ends the last line and begins none.
-      if (buffer[at] === NEWLINE && start + at !== size - 1) found++;
-      if (found === lines) return start + at + 1;
+      if (buffer[at] !== NEWLINE || start + at === size - 1) continue;
+      const line = start + at + 1;
+      const head = buffer.subarray(at + 1, bytesRead);
+      const isShort = head.length < HEAD_BYTES && line + head.length < size;
+      // What ends the file ends a line, whatever it says.
+      const ends = next === size || !isPartial(isShort ? await readHead(file, line) : head.subarray(0, HEAD_BYTES));
+      if (ends && ++found > lines) return next;
+      next = line;
     }
     end = start;
   }
-  return 0;
+  const endsFirst = next === size || !isPartial(await readHead(file, 0));
+  return endsFirst && found >= lines ? next : 0;
+}
+
+async function readHead(file: FileHandle, offset: number): Promise<Buffer> {
+  const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(HEAD_BYTES), 0, HEAD_BYTES, offset);
+  return buffer.subarray(0, bytesRead);
 }
 
 async function isRotated(file: FileHandle, path: string): Promise<boolean> {

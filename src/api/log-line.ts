@@ -26,6 +26,11 @@ export function parseLogLine(line: Buffer): LogLine {
   return { stream, timeNs, text: line.subarray(afterTags + 1), partial: tag === TAG_PARTIAL };
 }
 
+/** Whether the line that begins so goes on in the next one. */
+export function isPartial(head: Buffer): boolean {
+  return parseLogLine(head).partial;
+}
+
 function raw(line: Buffer): LogLine {
   return { stream: 'stdout', timeNs: 0n, text: line, partial: false };
 }

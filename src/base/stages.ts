@@ -185,7 +185,7 @@ export function describeStage(view: StageView): string {
 }
 
 /** From the request's own stage to the one where time passes; a request that is waited for shows as a step of its own. */
-function stagePath(view: StageView): Pick<StageView, 'stage' | 'detail' | 'inStageMs'>[] {
+export function stagePath(view: StageView): Pick<StageView, 'stage' | 'detail' | 'inStageMs'>[] {
   const { waitsFor } = view;
   const own = view.stage === '' ? [] : [view];
   if (!waitsFor) return own;

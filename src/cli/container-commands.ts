@@ -85,10 +85,14 @@ export interface LogsFlags {
 export async function streamLogs(context: Context, containerId: string, flags: LogsFlags): Promise<void> {
   const { logs } = CairnV1.Cairn.methods;
   const request = { containerId, follow: flags.follow ?? false, tailLines: flags.tail };
+  const unfinished = new Set<number>();
   for await (const { lines } of context.rpc.stream(logs, request, { signal: context.signal })) {
     for (const line of lines) {
       const output = line.stream === CairnV1.LogStream.LOG_STREAM_STDERR ? process.stderr : process.stdout;
-      if (flags.timestamps) output.write(`${isoTime(line.time)} `);
+      // A long line comes in pieces; what has no end yet (a prompt) is shown at once.
+      if (flags.timestamps && !unfinished.has(line.stream)) output.write(`${isoTime(line.time)} `);
+      if (line.partial) unfinished.add(line.stream);
+      else unfinished.delete(line.stream);
       output.write(line.text);
       if (!line.partial) output.write('\n');
     }

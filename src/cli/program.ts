@@ -5,6 +5,7 @@ import { logsCommand, podsCommand, psCommand, rmCommand, stopCommand } from './c
 import { type Context, fail, runCommand } from './context.ts';
 import { imagesCommand, pullCommand, rmiCommand } from './image-commands.ts';
 import { infoCommand, versionCommand } from './info-commands.ts';
+import { requestsCommand } from './requests-command.ts';
 import { runCommandOf } from './run-command.ts';
 
 const USAGE_EXIT = 2;
@@ -45,6 +46,11 @@ export function createProgram(version: string): Command {
     .description('what the daemon is, where its files are and what it holds')
     .option('--json', 'as JSON')
     .action((flags) => run((context) => infoCommand(context, flags)));
+  program
+    .command('requests')
+    .description('what the daemon is at work on: the stage of each request and the time in it')
+    .option('--json', 'as JSON')
+    .action((flags) => run((context) => requestsCommand(context, flags)));
   program
     .command('doctor')
     .description('check that this host can run Cairn; needs no daemon')

@@ -79,6 +79,21 @@ describe('a log file', () => {
     expect(await read(count)).toEqual(expected);
   });
 
+  const written = (text: string, tag: string, stream = 'stdout') =>
+    `2026-01-02T03:04:05.1+00:00 ${stream} ${tag} ${text}`;
+
+  test('whose lines were written in pieces counts each once, be they longer than a block', async () => {
+    const pieces = [written('one', 'F'), written('t', 'P'), written('w'.repeat(150_000), 'P'), written('o', 'F')];
+    const more = [written('three', 'F', 'stderr'), written('unfini', 'P')];
+    await writeFile(path, `${[...pieces, ...more].join('\n')}\n`);
+    const all = [...pieces, ...more];
+    expect(await read(1)).toEqual(all.slice(5));
+    expect(await read(2)).toEqual(all.slice(4));
+    expect(await read(3)).toEqual(all.slice(1));
+    expect(await read(4)).toEqual(all);
+    expect(await read(9)).toEqual(all);
+  });
+
   test('of many blocks shows its last lines and all of its lines', async () => {
     const lines = Array.from({ length: 20_000 }, (_, index) => `${index} ${'x'.repeat(index % 97)}`);
     await writeFile(path, `${lines.join('\n')}\n`);
