@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 run_packages='runc conmon containernetworking-plugins iptables catatonit iproute2 libatomic1 ca-certificates'
-test_packages='docker-registry openssl perl-base zstd tar xz-utils attr'
+test_packages='docker-registry openssl perl-base zstd tar xz-utils attr busybox-static'
 # The machine of cgroup v2 and AppArmor: a kernel that runs as a process.
 v2_packages='user-mode-linux apparmor kmod e2fsprogs'
 

@@ -51,6 +51,8 @@ try {
   check('build', 'node', 'deploy/build/bundle.ts');
   jest('unit');
   jest('integration', '--runInBand');
+  check('the kubelet', 'node', 'deploy/build/kubelet.ts');
+  jest('kubelet', '--runInBand');
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }
