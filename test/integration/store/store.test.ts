@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -32,6 +32,19 @@ const addPod = (store: Store, id: string, data = '{}') =>
   store.transaction((tx) => tx.run(ADD_POD, id, 'ready', `identity of ${id}`, data));
 const podIds = (store: Store) => store.all('SELECT id FROM pods ORDER BY id').map((row) => row['id']);
 const openDescriptors = () => readdirSync('/proc/self/fd').length;
+
+test('what containers were told is readable by the owner of the files alone, also after an upgrade', async () => {
+  const modes = () => readdirSync(directory).map((name) => (statSync(join(directory, name)).mode & 0o777).toString(8));
+  {
+    await using store = await open();
+    await addPod(store, 'a');
+    expect(modes()).toEqual(['600', '600', '600']);
+  }
+  chmodSync(path, 0o644);
+  await using store = await open();
+  await addPod(store, 'b');
+  expect(modes()).toEqual(['600', '600', '600']);
+});
 
 describe('a transaction', () => {
   test('is atomic: what its work throws rolls back and comes out again', async () => {
