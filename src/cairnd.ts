@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { isCairnError, messageOf } from './base/errors.ts';
 import { VERSION } from './base/version.ts';
 import { DEFAULT_CONFIG_FILE, loadConfig, renderDefaultFile } from './config/index.ts';
-import { createLogger, runDaemon, tearDown } from './daemon/index.ts';
+import { checkConfig, createLogger, runDaemon, tearDown } from './daemon/index.ts';
 
 const USAGE = `Usage: cairnd [flags]                  serve until SIGTERM
        cairnd config default         print a commented default configuration
@@ -59,6 +59,7 @@ async function main(): Promise<void> {
     }),
   );
   const config = await loadConfig({ file: values.config, environment: process.env, flags });
+  checkConfig(config);
   if (command === 'config check') return print('the configuration is good\n');
   const log = await createLogger({ level: config.logLevel, format: config.logFormat });
   process.on('uncaughtException', (error) => {

@@ -16,7 +16,7 @@ import {
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
 
-const HOST_PORT = /^(\[[0-9a-fA-F:]+\]|[^\s:/]+):(\d{1,5})$/;
+const HOST_PORT = /^(\[[0-9a-fA-F:]+\]|[^\s:/]+):(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/;
 const CIDR4 = /^\d{1,3}(\.\d{1,3}){3}\/([89]|[12]\d|30)$/;
 const CIDR6 = /^[0-9a-fA-F:]+\/\d{1,3}$/;
 
@@ -50,6 +50,11 @@ export const declaration = {
     binDirs: paths('Directories of CNI plugins, searched in order.', ['/opt/cni/bin', '/usr/lib/cni']),
     netnsDir: path('Where network namespaces are pinned.', '/run/netns'),
     embedded: flag('Use the bridge network that Cairn brings along when confDir holds none.', false),
+    podCidr: flag(
+      "Write a bridge network into confDir for the node's pod CIDRs when the kubelet tells them and there is no other. " +
+        'Leave it off where a network add-on will bring its own.',
+      false,
+    ),
     bridge: matching(
       "Name of the embedded network's bridge.",
       /^[a-z][a-z0-9_.-]{0,14}$/,

@@ -15,6 +15,7 @@ import { readRuntimes } from './runtime-info.ts';
 import { createServices } from './services.ts';
 import { openStreaming } from './streaming.ts';
 
+export { checkConfig } from './check-config.ts';
 export { createLogger } from './logger.ts';
 export { tearDown } from './teardown.ts';
 

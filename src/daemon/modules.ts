@@ -3,7 +3,6 @@
  * order. Then the start: rows and world are brought together, again bottom up, before the first request is answered.
  */
 import { join } from 'node:path';
-import { CairnError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { VERSION } from '../base/version.ts';
 import type { Config } from '../config/index.ts';
@@ -47,10 +46,6 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
   const { root: rootDirectory, state: stateDirectory } = config;
   const runtimes = runtimeHandlers(config);
   const { defaultRuntime, logSizeBytesMax } = config.containers;
-  if (!runtimes.has(defaultRuntime)) {
-    const known = [...runtimes.keys()].join(', ');
-    throw new CairnError('InvalidArgument', `containers.default_runtime: ${defaultRuntime} is none of ${known}`);
-  }
 
   const cgroups = await cgroupSettings(config);
   const host = readHostFacts();
@@ -82,6 +77,7 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
   const network = stack.use(
     await createNetworkService({
       ...{ rootDirectory, confDir, binDirs, log },
+      ...(config.network.podCidr && { podCidrBridge: bridge }),
       ...(embedded && { embedded: { name: bridge, bridge, subnet, subnet6 } }),
     }),
   );
@@ -125,10 +121,11 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
 }
 
 /** Moves every object to the state that is true. The only recovery there is: after a crash, a reboot, an upgrade. */
-export async function reconcile({ snapshotter, images, pods, containers, events }: Modules): Promise<void> {
+export async function reconcile({ snapshotter, images, network, pods, containers, events }: Modules): Promise<void> {
   await snapshotter.reconcile();
   await images.reconcile();
   await pods.reconcile();
+  await network.collectGarbage();
   await containers.reconcile();
   events.started();
 }

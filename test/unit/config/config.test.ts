@@ -98,6 +98,7 @@ describe('configuration', () => {
   });
 
   test('an error in a flag or a variable names it', async () => {
+    expect(await problemOf({ flags: { metrics_address: '127.0.0.1:65536' } })).toContain('is not HOST:PORT');
     expect(await problemOf({ flags: { metrics_address: 'nowhere' } })).toContain(
       '--metrics-address: metrics_address: "nowhere" is not HOST:PORT',
     );
