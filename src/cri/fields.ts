@@ -37,7 +37,8 @@ interface Range {
 export function integer(field: string, value: Long | number, { min, max }: Range): number {
   // A Long beyond 2^53 becomes a neighbour of itself, which is out of every range that is used here.
   const number = Number(value);
-  if (number < min || number > max) throw invalid(field, `${value} is not between ${min} and ${max}`);
+  const allowed = max === Number.MAX_VALUE ? `at least ${min}` : `between ${min} and ${max}`;
+  if (number < min || number > max) throw invalid(field, `${value} is not ${allowed}`);
   return number;
 }
 

@@ -1,6 +1,9 @@
 /** Finding what a request names by its ID or the beginning of it. */
-import { isCairnError } from '../base/errors.ts';
+import { CairnError, isCairnError } from '../base/errors.ts';
 import { required } from './fields.ts';
+
+/** Ours have 64. What is longer is not repeated in answers and logs. */
+const ID_LENGTH_MAX = 128;
 
 interface Finder<T> {
   get(idOrPrefix: string): T;
@@ -8,6 +11,9 @@ interface Finder<T> {
 
 /** NotFound, or InvalidArgument when it is ambiguous or empty. */
 export function find<T>(service: Finder<T>, field: string, id: string): T {
+  if (id.length > ID_LENGTH_MAX) {
+    throw new CairnError('NotFound', `${field}: nothing has an ID of ${id.length} characters`, { step: 'cri.request' });
+  }
   return service.get(required(field, id));
 }
 

@@ -28,7 +28,7 @@ export function parsePod(config: PodSandboxConfig | null, runtimeHandler: string
   checkSandboxSecurity(security, host);
   return {
     metadata: { name: required('config.metadata.name', name), namespace, uid, attempt },
-    hostname: noNul('config.hostname', hostname),
+    hostname: oneLine('config.hostname', hostname),
     logDirectory: logDirectory === '' ? '' : absolutePath('config.log_directory', logDirectory),
     dns: dnsConfig ? parseDns(dnsConfig) : undefined,
     portMappings: portMappings.flatMap((mapping, index) => parsePort(`config.port_mappings[${index}]`, mapping)),
@@ -81,17 +81,20 @@ function checkSandboxSecurity(security: SandboxSecurity | null, { selinuxEnabled
   }
 }
 
-/** What would end a line of resolv.conf would also begin another one. */
 function parseDns({ servers, searches, options }: NonNullable<PodSandboxConfig['dnsConfig']>) {
-  const oneLine = (field: string) => (text: string, index: number) => {
-    if (/[\n\r\0]/.test(text)) throw invalid(`config.dns_config.${field}[${index}]`, 'has a line end');
-    return text;
-  };
+  const lines = (field: string, texts: readonly string[]) =>
+    texts.map((text, index) => oneLine(`config.dns_config.${field}[${index}]`, text));
   return {
-    servers: servers.map(oneLine('servers')),
-    searches: searches.map(oneLine('searches')),
-    options: options.map(oneLine('options')),
+    servers: lines('servers', servers),
+    searches: lines('searches', searches),
+    options: lines('options', options),
   };
+}
+
+/** What would end a line of /etc/hosts or resolv.conf would also begin another one. */
+function oneLine(field: string, text: string): string {
+  if (/[\n\r]/.test(text)) throw invalid(field, 'has a line end');
+  return noNul(field, text);
 }
 
 /** A mapping without a host port says that a port exists; nothing is to be done for it. */

@@ -12,13 +12,20 @@ interface Metadata {
   readonly attempt: number;
 }
 
+/** Beyond that it is no name, and would only fill the log. */
+const LENGTH_MAX = 256;
+
 export function subject(request: object): object {
   const { podSandboxId, containerId, image, config } = request as Subjects;
   const { name, namespace, attempt } = config?.metadata ?? {};
   return {
-    ...(podSandboxId && { pod: podSandboxId }),
-    ...(containerId && { container: containerId }),
-    ...(typeof image?.image === 'string' && { image: image.image }),
-    ...(name && { name, namespace, attempt }),
+    ...(podSandboxId && { pod: cut(podSandboxId) }),
+    ...(containerId && { container: cut(containerId) }),
+    ...(typeof image?.image === 'string' && { image: cut(image.image) }),
+    ...(name && { name: cut(name), namespace: cut(namespace ?? ''), attempt }),
   };
+}
+
+function cut(text: string): string {
+  return text.length > LENGTH_MAX ? `${text.slice(0, LENGTH_MAX)}…` : text;
 }

@@ -1,7 +1,7 @@
 /** Makes what a sandbox is made of: namespaces, then the network, with the files beside them, then the init process. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { throwIfAborted } from '../base/errors.ts';
+import { CairnError, errnoOf, messageOf, throwIfAborted } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import { stage } from '../base/stages.ts';
 import type { AttachResult, NetworkService } from '../network/index.ts';
@@ -29,7 +29,7 @@ export async function buildSandbox(
   // The directory comes first: it tells at the next start that the pins are this daemon's own.
   await failpoint('pod.directory.make');
   await mkdir(join(directory, 'ns'), { recursive: true, mode: 0o711 });
-  if (config.logDirectory !== '') await mkdir(config.logDirectory, { recursive: true, mode: 0o755 });
+  if (config.logDirectory !== '') await makeLogDirectory(config.logDirectory);
   const namespaces = ownNamespaces(config, pins);
   const results = await Promise.allSettled([
     stage('pod.files', () => makePodFiles(directory, config)),
@@ -48,6 +48,17 @@ export async function buildSandbox(
   }
   throwIfAborted(signal, 'pod.run');
   return { ...record, state: 'ready', namespaces, ips, networkResult: attached?.raw };
+}
+
+/** It is the caller's choice, so a path that can't be one is the caller's to mend. */
+async function makeLogDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o755 });
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    const message = `log directory ${path}: ${messageOf(error)}`;
+    throw new CairnError('FailedPrecondition', message, { step: 'pod.files', cause: error });
+  }
 }
 
 async function attachNetwork(

@@ -82,6 +82,7 @@ describe('a pod request', () => {
     [{ metadata: { name: '' } }, 'config.metadata.name: is required'],
     [{ windows: {} }, 'config.windows: this is a Linux host'],
     [{ hostname: 'a\0b' }, 'config.hostname: has a NUL character'],
+    [{ hostname: 'a\n10.0.0.1\tregistry.example' }, 'config.hostname: has a line end'],
     [{ logDirectory: 'logs' }, 'config.log_directory: "logs" is not an absolute path'],
     [{ dnsConfig: { searches: ['a', 'b\nnameserver 6.6.6.6'] } }, 'config.dns_config.searches[1]: has a line end'],
     [{ portMappings: [{ hostPort: 70_000 }] }, 'config.port_mappings[0].host_port: 70000 is not between 0 and 65535'],
