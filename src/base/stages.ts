@@ -154,6 +154,13 @@ export function stageOf(error: unknown): string | undefined {
   return typeof error === 'object' && error !== null ? failedIn.get(error) : undefined;
 }
 
+/** Says of an error that ends a wait where that stood. */
+export function stoppedIn<E extends object>(error: E, view: StageView): E {
+  const last = stagePath(view).at(-1);
+  if (last) failedIn.set(error, last.stage);
+  return error;
+}
+
 export function currentActivity(): Activity | undefined {
   return frames.getStore()?.activity;
 }

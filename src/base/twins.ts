@@ -10,7 +10,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { abortError, CairnError, isCairnError, throwIfAborted } from './errors.ts';
-import { type Activity, describeStage, sharedActivity, stage } from './stages.ts';
+import { type Activity, describeStage, sharedActivity, stage, stoppedIn } from './stages.ts';
 
 /** How long work goes on for which nobody waits. The kubelet retries within seconds, at most after its back-off. */
 const LINGER_MS = 120_000;
@@ -131,8 +131,9 @@ export class Twins<T> implements AsyncDisposable {
       if (--twin.waiting === 0) await this.#abandon(twin, late, error);
       if (!late) throw error;
       const who = joined ? 'an earlier call for it is still at work' : 'the work goes on for a retry to find';
-      const message = `${what}: the deadline passed; ${who}, in ${describeStage(twin.activity.current())}`;
-      throw new CairnError('DeadlineExceeded', message, { step, cause: error });
+      const view = twin.activity.current();
+      const message = `${what}: the deadline passed; ${who}, in ${describeStage(view)}`;
+      throw stoppedIn(new CairnError('DeadlineExceeded', message, { step, cause: error }), view);
     }
   }
 

@@ -9,7 +9,7 @@ import type {
 import { CairnError, isCairnError, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { series } from '../base/metrics.ts';
-import { type Activity, beginRequest, describeStage, stageOf } from '../base/stages.ts';
+import { type Activity, beginRequest, describeStage, stageOf, stoppedIn } from '../base/stages.ts';
 import { DeadlineWatch } from './deadline.ts';
 import type { CallContext, ErasedHandler, Service } from './handlers.ts';
 import type { AnyMethod } from './method.ts';
@@ -247,8 +247,9 @@ function cancellation(running: RunningCall, deadline: Date | number): CairnError
 }
 
 function deadlineError({ method, activity }: RunningCall): CairnError {
-  const message = `${method.name}: the caller's deadline passed in ${describeStage(activity.current())}`;
-  return new CairnError('DeadlineExceeded', message);
+  const view = activity.current();
+  const message = `${method.name}: the caller's deadline passed in ${describeStage(view)}`;
+  return stoppedIn(new CairnError('DeadlineExceeded', message), view);
 }
 
 function drained(call: ServerWritableStream<object, object>, signal: AbortSignal): Promise<void> {
