@@ -24,6 +24,7 @@ import { type ContainerRecord, ContainerRecords } from './records.ts';
 import { type HostFacts, readHostFacts } from './spec/host-facts.ts';
 import type { RlimitSpec } from './spec/oci.ts';
 import { startTask } from './start.ts';
+import { stdioOwner } from './stdio-owner.ts';
 import { endsWithin, stopTask } from './stop.ts';
 import { containerStreams } from './streams.ts';
 import { ContainerTransitions } from './transition.ts';
@@ -179,11 +180,12 @@ export function createContainerService(options: ContainerServiceOptions): Contai
   ): Promise<ExecResult> {
     const record = records.get(unsafeId);
     if (record.state !== 'running') throw wrongState(record, 'entered');
-    const { process } = await readSpec(record);
+    const spec = await readSpec(record);
     return task.exec(
       record.id,
-      { ...process, args: command, terminal: false },
+      { ...spec.process, args: command, terminal: false },
       {
+        stdioOwner: stdioOwner(spec),
         timeoutMs: timeoutSeconds * 1000,
         outputBytesMax: EXEC_OUTPUT_BYTES_MAX,
         ...(signal === undefined ? {} : { signal }),

@@ -6,9 +6,9 @@ import { stage } from '../base/stages.ts';
 import type { Pod } from '../pods/index.ts';
 import type { Snapshotter } from '../snapshotter/index.ts';
 import type { TaskService, TaskSpec } from '../task/index.ts';
-import { isRootfsMounted, rootfsPath } from './bundle.ts';
+import { isRootfsMounted, readSpec, rootfsPath } from './bundle.ts';
 import type { ContainerRecord } from './records.ts';
-import { giveStdio } from './stdio-owner.ts';
+import { giveStdio, stdioOwner } from './stdio-owner.ts';
 import { mountVolumes } from './volumes.ts';
 
 export interface StartContext {
@@ -33,7 +33,7 @@ export async function startTask(record: ContainerRecord, context: StartContext, 
   const spec = context.taskSpec(record);
   await failpoint('container.task.create');
   const { pid } = await task.create(spec, signal);
-  await giveStdio(pid, record.user, pod.config);
+  if (userNamespace !== undefined) await giveStdio(pid, stdioOwner(await readSpec(record)));
   await failpoint('container.task.start');
   await task.start(spec);
   await failpoint('container.task.started');

@@ -3,6 +3,7 @@ import { CairnError } from '../base/errors.ts';
 import type { Attachment, AttachOptions, OpenExec, OpenExecOptions, TaskService } from '../task/index.ts';
 import { readSpec } from './bundle.ts';
 import type { ContainerRecord, ContainerRecords } from './records.ts';
+import { stdioOwner } from './stdio-owner.ts';
 
 export interface ContainerStreams {
   /** Starts a command with open streams, in the environment and with the rights of the container's own process. */
@@ -24,10 +25,12 @@ export function containerStreams({
   return {
     async openExec(id, command, options) {
       const record = running(records.get(id));
-      const { process } = await readSpec(record);
+      const spec = await readSpec(record);
+      const { process } = spec;
       const needsType = options.terminal && !process.env.some((entry) => entry.startsWith('TERM='));
       const env = needsType ? [...process.env, TERMINAL_TYPE] : process.env;
-      return await task.openExec(record.id, { ...process, args: command, env, terminal: options.terminal }, options);
+      const asked = { ...process, args: command, env, terminal: options.terminal };
+      return await task.openExec(record.id, asked, { ...options, stdioOwner: stdioOwner(spec) });
     },
     async attach(id, options) {
       const { id: fullId, config } = running(records.get(id));

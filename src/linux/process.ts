@@ -7,6 +7,7 @@
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { abortError, CairnError, throwIfAborted } from '../base/errors.ts';
+import { fchownat } from './at.ts';
 import { closeDescriptor } from './libc.ts';
 import { type ProcessExit, pidfdOpen, reap, reapKilled } from './pidfd.ts';
 import { makePipe } from './pipe.ts';
@@ -30,6 +31,8 @@ export interface SpawnOptions {
   readonly stderr?: ChildStream;
   /** The child's number -> ours. They stay open here: close them when the child has them. */
   readonly extraFds?: Readonly<Record<number, number>>;
+  /** Whose the pipes are; ours by default. Who isn't their owner may use, but not reopen them (`/dev/stdout`). */
+  readonly pipeOwner?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
 export interface ChildProcess {
@@ -55,6 +58,7 @@ export function spawnProcess(options: SpawnOptions): ChildProcess {
         const { readEnd, writeEnd } = makePipe();
         const [theirs, ours] = child === 0 ? [readEnd, writeEnd] : [writeEnd, readEnd];
         childEnds.push(theirs);
+        if (options.pipeOwner) fchownat(theirs, '', options.pipeOwner.uid, options.pipeOwner.gid);
         ourEnds[child] = ours;
         descriptors.set(child, theirs);
       } else {

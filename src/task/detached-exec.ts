@@ -17,7 +17,7 @@ import {
   spawnProcess,
 } from '../linux/index.ts';
 import { createExecCgroup } from './cgroups.ts';
-import type { RuntimeHandler } from './index.ts';
+import type { RuntimeHandler, StdioOwner } from './index.ts';
 import { plainWords, RUNTIME_ENVIRONMENT, runtimeArguments } from './runtime.ts';
 
 export interface DetachedExecRequest {
@@ -31,6 +31,7 @@ export interface DetachedExecRequest {
   readonly scratch: string;
   /** Unique among the container's execs. */
   readonly name: string;
+  readonly stdioOwner: StdioOwner | undefined;
 }
 
 export interface DetachedExecStreams {
@@ -80,6 +81,7 @@ export async function startDetachedExec(
       request.id,
     ],
     env: RUNTIME_ENVIRONMENT,
+    pipeOwner: request.stdioOwner,
     ...stdio,
   });
   const owned = stack.move();

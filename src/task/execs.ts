@@ -4,7 +4,7 @@ import { CairnError } from '../base/errors.ts';
 import { containerCgroup } from './cgroups.ts';
 import type { DetachedExecRequest } from './detached-exec.ts';
 import { execInTask } from './exec.ts';
-import type { ExecResult, OpenExec, OpenExecOptions, TaskSpec } from './index.ts';
+import type { ExecResult, OpenExec, OpenExecOptions, StdioOwner, TaskSpec } from './index.ts';
 import { openExecInTask } from './open-exec.ts';
 
 export interface ExecTarget {
@@ -16,6 +16,7 @@ export interface ExecOptions {
   readonly timeoutMs: number;
   readonly outputBytesMax: number;
   readonly signal?: AbortSignal;
+  readonly stdioOwner?: StdioOwner | undefined;
 }
 
 export class Execs implements AsyncDisposable {
@@ -26,14 +27,18 @@ export class Execs implements AsyncDisposable {
 
   run(target: ExecTarget, process: object, options: ExecOptions): Promise<ExecResult> {
     return this.#track(
-      execInTask({ ...options, ...this.#request(target, process), signal: this.#signal(options.signal) }),
+      execInTask({
+        ...options,
+        ...this.#request(target, process, options.stdioOwner),
+        signal: this.#signal(options.signal),
+      }),
     );
   }
 
   async open(target: ExecTarget, process: object, options: OpenExecOptions): Promise<OpenExec> {
     const signal = this.#signal(options.signal);
     const exec = await this.#track(
-      openExecInTask({ ...this.#request(target, process), options: { ...options, signal } }),
+      openExecInTask({ ...this.#request(target, process, options.stdioOwner), options: { ...options, signal } }),
     );
     const tracked: OpenExec = {
       ...exec,
@@ -52,11 +57,11 @@ export class Execs implements AsyncDisposable {
     await Promise.allSettled(Array.from(this.#open, (exec) => exec[Symbol.asyncDispose]()));
   }
 
-  #request({ spec, paths }: ExecTarget, process: object): DetachedExecRequest {
+  #request({ spec, paths }: ExecTarget, process: object, stdioOwner: StdioOwner | undefined): DetachedExecRequest {
     const name = `${globalThis.process.pid}-${++this.#count}`;
     const cgroup = containerCgroup(spec.cgroupsPath);
     const scratch = join(paths.directory, `exec-${name}`);
-    return { runtime: spec.runtime, id: spec.id, cgroup, process, scratch, name };
+    return { runtime: spec.runtime, id: spec.id, cgroup, process, scratch, name, stdioOwner };
   }
 
   #signal(signal: AbortSignal | undefined): AbortSignal {

@@ -69,6 +69,12 @@ export interface OpenStreams extends AsyncDisposable {
   resize(size: TerminalSize): Promise<void>;
 }
 
+/** Who may reopen the pipes of a command: in a user namespace the runtime can't see to that itself. The host's IDs. */
+export interface StdioOwner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 export interface OpenExecOptions {
   /** `process.terminal` as well. There is no stderr then. */
   readonly terminal: boolean;
@@ -76,6 +82,7 @@ export interface OpenExecOptions {
   readonly stdout: boolean;
   readonly stderr: boolean;
   readonly signal?: AbortSignal;
+  readonly stdioOwner?: StdioOwner | undefined;
 }
 
 /** Disposing kills the command with all its descendants if it still runs; after its end they stay. */
@@ -126,7 +133,12 @@ export interface TaskService extends AsyncDisposable {
   exec(
     id: string,
     process: object,
-    options: { timeoutMs: number; outputBytesMax: number; signal?: AbortSignal },
+    options: {
+      timeoutMs: number;
+      outputBytesMax: number;
+      signal?: AbortSignal;
+      stdioOwner?: StdioOwner | undefined;
+    },
   ): Promise<ExecResult>;
   /** Starts a command and leaves its streams open. The words of the runtime are thrown when it can't be started. */
   openExec(id: string, process: object, options: OpenExecOptions): Promise<OpenExec>;

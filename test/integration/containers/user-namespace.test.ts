@@ -66,6 +66,9 @@ describe('a pod with a user namespace', () => {
       const log = await readFile(logPath, 'utf8');
       expect(log).toMatch(/ stdout F out$/m);
       expect(log).toMatch(/ stderr F err$/m);
+      const id = await started(world, podId, sleeper(user));
+      const { stdout, stderr } = await world.containers.execSync(id, config.command, 10);
+      expect(`${stdout}${stderr}`).toBe('out\nerr\n');
     }
     await world.pods.remove(podId);
   });
