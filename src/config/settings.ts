@@ -50,11 +50,6 @@ export const declaration = {
     binDirs: paths('Directories of CNI plugins, searched in order.', ['/opt/cni/bin', '/usr/lib/cni']),
     netnsDir: path('Where network namespaces are pinned.', '/run/netns'),
     embedded: flag('Use the bridge network that Cairn brings along when confDir holds none.', false),
-    podCidr: flag(
-      "Write a bridge network into confDir for the node's pod CIDRs when the kubelet tells them and there is no other. " +
-        'Leave it off where a network add-on will bring its own.',
-      false,
-    ),
     bridge: matching(
       "Name of the embedded network's bridge.",
       /^[a-z][a-z0-9_.-]{0,14}$/,

@@ -77,7 +77,6 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
   const network = stack.use(
     await createNetworkService({
       ...{ rootDirectory, confDir, binDirs, log },
-      ...(config.network.podCidr && { podCidrBridge: bridge }),
       ...(embedded && { embedded: { name: bridge, bridge, subnet, subnet6 } }),
     }),
   );
@@ -121,11 +120,10 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
 }
 
 /** Moves every object to the state that is true. The only recovery there is: after a crash, a reboot, an upgrade. */
-export async function reconcile({ snapshotter, images, network, pods, containers, events }: Modules): Promise<void> {
+export async function reconcile({ snapshotter, images, pods, containers, events }: Modules): Promise<void> {
   await snapshotter.reconcile();
   await images.reconcile();
   await pods.reconcile();
-  await network.collectGarbage();
   await containers.reconcile();
   events.started();
 }
