@@ -15,7 +15,7 @@ import { formatResult, type PluginResult, parseResult } from './result.ts';
 import { hostPortMappings, runtimeConfigFor } from './runtime-config.ts';
 
 /** Pods have one interface of ours; loopback is the namespace's maker's. */
-const INTERFACE_NAME = 'eth0';
+export const INTERFACE_NAME = 'eth0';
 
 /** Runs ADD over all plugins. It undoes nothing: the caller runs `detach` when it throws. */
 export async function attach(
@@ -41,10 +41,11 @@ export async function check(
   list: NetworkList,
   request: AttachRequest,
   result: JsonRecord | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   if (list.disableCheck || list.cniVersion === '0.3.1') return;
   for (const plugin of pluginsFor(list, request)) {
-    await runPlugin(runner, callFor('CHECK', list, plugin, request, result));
+    await runPlugin(runner, callFor('CHECK', list, plugin, request, result), signal);
   }
 }
 

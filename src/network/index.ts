@@ -63,13 +63,21 @@ export interface NetworkService extends AsyncDisposable {
   /** DEL in reverse order with the cached configuration; no error when there is nothing to do. */
   remove(request: AttachRequest): Promise<void>;
   /** CHECK, where the configuration has it. NotFound when the pod is not attached. */
-  check(request: AttachRequest): Promise<void>;
+  check(request: AttachRequest, signal?: AbortSignal): Promise<void>;
   /**
    * What is attached or half attached, by the requests it was made with: what no pod owns is to be removed. Of an entry
    * that can't be read only the ID is known.
    */
   attachments(): Promise<AttachRequest[]>;
-  /** The kubelet told us the node's pod CIDRs (UpdateRuntimeConfig). */
+  /**
+   * GC of the network in use, where its configuration has it (CNI 1.1): what belongs to no attachment is given back. For the
+   * start, before the first `add`. Runtimes that share a network must say `disableGC` in it.
+   */
+  collectGarbage(): Promise<void>;
+  /**
+   * The kubelet told us the node's pod CIDRs (UpdateRuntimeConfig). With `podCidrBridge` they become a configuration file
+   * when there is no other network.
+   */
   setPodCidrs(cidrs: readonly string[]): Promise<void>;
   /**
    * Takes the embedded network off the host: bridge, rules, address book. FailedPrecondition while a pod is attached; does
@@ -96,6 +104,8 @@ export interface NetworkServiceOptions {
   /** Directories of plugins, searched in order. */
   readonly binDirs: readonly string[];
   readonly embedded?: EmbeddedOptions | undefined;
+  /** The bridge of the network that is made of the pod CIDRs where there is none; undefined: none is made. */
+  readonly podCidrBridge?: string;
   /** A plugin that takes longer is killed; a minute when not given. */
   readonly pluginTimeoutMs?: number;
   readonly log: Logger;

@@ -10,13 +10,14 @@ import { DEFAULT_PATH } from './command.ts';
 import type { PluginConfig } from './conflist.ts';
 import { isRecord, type JsonRecord, textIn } from './json.ts';
 
-export type Command = 'ADD' | 'DEL' | 'CHECK';
+export type Command = 'ADD' | 'DEL' | 'CHECK' | 'GC';
 
 export interface PluginCall {
   readonly command: Command;
   readonly plugin: PluginConfig;
   /** Name of the network, for messages. */
   readonly network: string;
+  /** This and the next three are empty for GC, which is about no single attachment. */
   readonly containerId: string;
   /** Empty (DEL only): the namespace is gone. */
   readonly netnsPath: string;
@@ -96,10 +97,8 @@ export function createPluginRunner(options: PluginRunnerOptions): PluginRunner {
         env: {
           ...inherited,
           CNI_COMMAND: call.command,
-          CNI_CONTAINERID: call.containerId,
-          CNI_NETNS: call.netnsPath,
-          CNI_IFNAME: call.interfaceName,
-          CNI_ARGS: call.args,
+          // GC is about no attachment: plugins refuse these with it.
+          ...(call.command === 'GC' ? {} : attachmentVariables(call)),
           CNI_PATH: options.binDirs.join(':'),
         },
         stdinData: JSON.stringify(call.configuration),
@@ -115,6 +114,15 @@ export function createPluginRunner(options: PluginRunnerOptions): PluginRunner {
   }
 
   return { run, find };
+}
+
+function attachmentVariables(call: PluginCall): Record<string, string> {
+  return {
+    CNI_CONTAINERID: call.containerId,
+    CNI_NETNS: call.netnsPath,
+    CNI_IFNAME: call.interfaceName,
+    CNI_ARGS: call.args,
+  };
 }
 
 function inheritedEnvironment(): Record<string, string> {

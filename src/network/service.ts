@@ -1,20 +1,20 @@
 /** The network service: see index.ts. */
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileDurably } from '../base/durable.ts';
 import { CairnError, isCairnError, messageOf, throwIfAborted } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import { KeyedMutex, Semaphore } from '../base/locks.ts';
 import { series, timed } from '../base/metrics.ts';
 import { attach, check, detach } from './attach.ts';
 import { type Attachment, openAttachmentCache } from './cache.ts';
-import { tryParseSubnet } from './cidr.ts';
+import { collectGarbage, hasGarbageCollection } from './collect.ts';
 import type { NetworkList } from './conflist.ts';
 import { createEmbeddedNetwork } from './embedded.ts';
 import type { AttachRequest, AttachResult, NetworkService, NetworkServiceOptions, NetworkStatus } from './index.ts';
 import { describeNetwork, followNetworkInUse } from './network-in-use.ts';
 import { endOrphanedPlugins } from './orphans.ts';
 import { createPluginRunner } from './plugin.ts';
+import { keepPodCidrs, parsePodCidrs, writePodCidrNetwork } from './pod-cidrs.ts';
 import { formatResult, podAddresses } from './result.ts';
 
 const PLUGIN_TIMEOUT_MS = 60_000;
@@ -159,25 +159,34 @@ export async function createNetworkService(options: NetworkServiceOptions): Prom
     status,
     add: (request, signal) => timed(series.cni, { operation: 'add' }, () => add(request, signal)),
     remove: (request) => timed(series.cni, { operation: 'remove' }, () => remove(request)),
-    check: (request) =>
+    check: (request, signal) =>
       timed(series.cni, { operation: 'check' }, async () => {
-        using _held = await sandboxes.lock(request.id);
+        using _held = await sandboxes.lock(request.id, signal);
         const attachment = await cache.get(request.id);
         if (attachment === undefined) {
           throw new CairnError('NotFound', `sandbox ${request.id} is not attached`, { step: 'network.check' });
         }
         const now = { ...attachment.request, netnsPath: request.netnsPath };
-        await check(runner, attachment.list, now, attachment.result);
+        await check(runner, attachment.list, now, attachment.result, signal);
       }),
     attachments,
+    async collectGarbage() {
+      const { current } = inUse;
+      if (current.kind !== 'files' || current.problem !== undefined || !hasGarbageCollection(current.list)) return;
+      using _held = await host.acquire();
+      if (adding > 0) throw new Error('garbage collection while a pod is being attached would take its address');
+      await collectGarbage(runner, current.list, await cache.ids(), log);
+    },
     async setPodCidrs(cidrs) {
-      const wrong = cidrs.find((cidr) => tryParseSubnet(cidr) === undefined);
-      if (wrong !== undefined) {
-        throw new CairnError('InvalidArgument', `pod CIDR ${JSON.stringify(wrong)} is not a subnet`, {
-          step: 'network.setPodCidrs',
-        });
-      }
-      await writeFileDurably(join(directory, 'pod-cidrs.json'), JSON.stringify(cidrs));
+      const subnets = parsePodCidrs(cidrs);
+      await keepPodCidrs(directory, cidrs);
+      const { confDir, podCidrBridge } = options;
+      if (podCidrBridge === undefined || embedded !== undefined) return;
+      const network = { confDir, bridge: podCidrBridge, dataDirectory: join(directory, 'addresses'), subnets };
+      const file = await writePodCidrNetwork(network);
+      if (file === undefined) return;
+      log.info({ file, cidrs }, 'wrote a network for the pod CIDRs: there was none');
+      await inUse.refresh();
     },
     async teardown() {
       if (!embedded) return;

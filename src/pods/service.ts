@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CairnError } from '../base/errors.ts';
+import { CairnError, messageOf } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { KeyedMutex } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
@@ -16,6 +16,7 @@ import type { Store } from '../store/index.ts';
 import type { RuntimeHandler, TaskService } from '../task/index.ts';
 import { buildSandbox } from './build.ts';
 import { type CgroupDriver, podCgroup } from './cgroup.ts';
+import { checkNetworks } from './check-networks.ts';
 import { connectToPod } from './connect.ts';
 import { Dismantler } from './dismantle.ts';
 import { podHostname } from './files.ts';
@@ -84,6 +85,8 @@ export function createPodService(options: PodServiceOptions): PodService {
   const { logsDirectory = '' } = options;
   const dismantler = new Dismantler({ network, init, log, logsDirectory, pinPaths });
   let disposed = false;
+  const disposal = new AbortController();
+  let checking = Promise.resolve();
 
   function plan(config: PodConfig): PodRecord {
     const id = newId();
@@ -199,9 +202,17 @@ export function createPodService(options: PodServiceOptions): PodService {
       await mkdir(sandboxesDirectory, { recursive: true, mode: 0o711 });
       const shared = { records, transitions, dismantler, init, network, log, pinPaths, watchInit };
       await reconcilePods({ ...shared, sandboxesDirectory, netnsDirectory, bootId });
+      const isStillReady = (id: string) => records.find(id)?.state === 'ready';
+      const ready = records.list({ state: 'ready' });
+      const { signal } = disposal;
+      checking = checkNetworks({ pods: ready, network, log, isStillReady, signal }).catch((error: unknown) => {
+        log.error({ err: error }, `the check of the pods' networks ended: ${messageOf(error)}`);
+      });
     },
     async [Symbol.asyncDispose]() {
       disposed = true;
+      disposal.abort();
+      await checking;
       await twins[Symbol.asyncDispose]();
     },
   };
