@@ -56,6 +56,11 @@ export const declaration = {
       'an interface name (at most 15 characters)',
       'cairn0',
     ),
+    podCidr: flag(
+      "Write a bridge network into confDir for the node's pod CIDRs when the kubelet tells them and there is no other. " +
+        'Leave it off where a network add-on will bring its own.',
+      false,
+    ),
     subnet: matching(
       'IPv4 subnet of the embedded network.',
       CIDR4,
@@ -109,4 +114,5 @@ export const declaration = {
 } as const;
 
 /** The validated settings, frozen. */
+      root: path("Where it keeps its containers' state, lost at reboot. Empty: STATE/runtimes/NAME.", ''),
 export type Config = Settings<typeof declaration>;

@@ -79,6 +79,7 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
       ...{ rootDirectory, confDir, binDirs, log },
       ...(embedded && { embedded: { name: bridge, bridge, subnet, subnet6 } }),
     }),
+      ...(config.network.podCidr && { podCidrBridge: bridge }),
   );
   const pods: PodService = stack.use(
     createPodService({
@@ -120,18 +121,19 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
 }
 
 /** Moves every object to the state that is true. The only recovery there is: after a crash, a reboot, an upgrade. */
-export async function reconcile({ snapshotter, images, pods, containers, events }: Modules): Promise<void> {
+export async function reconcile({ snapshotter, images, network, pods, containers, events }: Modules): Promise<void> {
   await snapshotter.reconcile();
   await images.reconcile();
   await pods.reconcile();
   await containers.reconcile();
   events.started();
+  await network.collectGarbage();
 }
 
 function runtimeHandlers({ runtimes, state }: Config): ReadonlyMap<string, RuntimeHandler> {
-  const handlers = Object.entries(runtimes).map(([name, { path }]): [string, RuntimeHandler] => [
+  const handlers = Object.entries(runtimes).map(([name, { path, root }]): [string, RuntimeHandler] => [
     name,
-    { name, path: findProgram(path), rootDirectory: join(state, 'runtimes', name) },
+    { name, path: findProgram(path), rootDirectory: root || join(state, 'runtimes', name) },
   ]);
   return new Map(handlers);
 }

@@ -59,7 +59,7 @@ describe('doctor', () => {
       ...world.config,
       network: { ...world.config.network, binDirs: [world.at('no-plugins')], embedded: true },
       containers: { ...world.config.containers, conmon: world.at('no-conmon') },
-      runtimes: { runc: { path: world.at('no-runc') } },
+      runtimes: { runc: { path: world.at('no-runc'), root: '' } },
     };
     let text = '';
     const output = { write: (chunk: string) => (text += chunk) };
@@ -85,7 +85,7 @@ describe('doctor', () => {
     const judge = async (script: string) => {
       await writeFile(world.at('runc'), `#!/bin/sh\n${script}\n`);
       await chmod(world.at('runc'), 0o755);
-      return runDoctor({ ...world.config, runtimes: { runc: { path: world.at('runc') } } });
+      return runDoctor({ ...world.config, runtimes: { runc: { path: world.at('runc'), root: '' } } });
     };
     expect(find(await judge('echo no such library >&2; exit 127'), 'runtime.runc')).toMatchObject({
       status: 'failed',
