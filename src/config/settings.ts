@@ -43,6 +43,12 @@ export const declaration = {
   images: section('The image store.', {
     downloadsMax: integer('Layers downloaded at once, over all pulls.', 1, 64, 6),
     unpacksMax: integer('Layers unpacked at once, over all pulls.', 1, 64, 2),
+    pullProgressTimeoutSeconds: integer(
+      'A pull that gets nothing from its registry for so long ends. 0: only the limits of each request count.',
+      0,
+      86_400,
+      300,
+    ),
     pinned: texts('Names of images that are never garbage: exact, or a prefix that ends in *.', []),
   }),
   network: section('Pod networks.', {

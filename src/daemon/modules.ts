@@ -65,7 +65,9 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
     await createImageService({
       ...{ rootDirectory, store, content, snapshotter, registry, log },
       inUse: (id) => containers.list().find((one) => one.imageId === id || one.volumeImageIds.includes(id))?.id,
-      pinnedImages: config.images.pinned,
+      // Without its image no pod with a shared PID namespace can start, so it is nobody's garbage.
+      pinnedImages: [...config.images.pinned, ...(config.sandbox.image ? [config.sandbox.image] : [])],
+      pullProgressTimeoutMs: config.images.pullProgressTimeoutSeconds * 1000,
       downloadsMax: config.images.downloadsMax,
       unpacksMax: config.images.unpacksMax,
     }),

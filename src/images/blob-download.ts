@@ -5,10 +5,11 @@
  * came so far is kept for a resume when the network or the registry failed, and thrown away when the bytes were wrong or
  * nobody wants them any more.
  */
-import { digestAlgorithm } from '../base/digest.ts';
+import { digestAlgorithm, shortDigest } from '../base/digest.ts';
 import { CairnError, type ErrorKind, isCairnError } from '../base/errors.ts';
 import { Semaphore } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
+import { stage } from '../base/stages.ts';
 import type { BlobInfo, ContentStore, Ingest } from '../content/index.ts';
 import {
   type BlobSink,
@@ -55,7 +56,7 @@ export class BlobDownloads {
     this.#log = services.log;
     this.#content = services.content;
     this.#registry = services.registry;
-    this.#places = new Semaphore(services.downloadsMax);
+    this.#places = new Semaphore(services.downloadsMax, 'images.wait-download');
   }
 
   /** Fetches the blob unless it is there. DataLoss naming the digest when what comes is not what was promised. */
@@ -134,10 +135,10 @@ export class BlobDownloads {
       using _place = await this.#places.acquire(signal);
       const { reference, credentials } = origin;
       state.state = 'downloading';
-      await this.#registry.fetchBlob(reference, blob, countingSink(ingest, state, servers), {
-        signal,
-        ...(credentials && { credentials }),
-      });
+      const sink = countingSink(ingest, state, servers);
+      const call = { signal, ...(credentials && { credentials }) };
+      const detail = shortDigest(blob.digest);
+      await stage('images.download', () => this.#registry.fetchBlob(reference, blob, sink, call), { detail });
     }
     await ingest.end();
     state.downloadedBytes = ingest.offset;

@@ -91,6 +91,8 @@ export interface ImageServiceOptions {
   /** Layers at once over all pulls. */
   readonly downloadsMax?: number;
   readonly unpacksMax?: number;
+  /** A pull that waits this long for its registry and gets nothing ends. 0: it waits on. Default: five minutes. */
+  readonly pullProgressTimeoutMs?: number;
 }
 
 /** Disposing ends the pulls that run; what they fetched so far is kept for the next start. */

@@ -6,12 +6,13 @@
  * needs its blob, for a later push or save.
  */
 import type { Digest } from '../base/digest.ts';
-import { digestAlgorithm } from '../base/digest.ts';
+import { digestAlgorithm, shortDigest } from '../base/digest.ts';
 import { CairnError, isCairnError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import { JoinedWork } from '../base/joined-work.ts';
 import { Semaphore } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
+import { stage } from '../base/stages.ts';
 import type { ContentStore } from '../content/index.ts';
 import type { Credentials, Descriptor, Reference, RegistryClient } from '../registry/index.ts';
 import type { LayerSource, Snapshotter, StagedLayer } from '../snapshotter/index.ts';
@@ -57,7 +58,7 @@ export class Layers {
     this.#snapshotter = services.snapshotter;
     this.#log = services.log;
     this.#downloads = new BlobDownloads(services);
-    this.#unpacks = new Semaphore(services.unpacksMax);
+    this.#unpacks = new Semaphore(services.unpacksMax, 'images.wait-unpack');
   }
 
   /** How far the layer is, while anybody works on it. */
@@ -97,12 +98,14 @@ export class Layers {
   /** The snapshot is there: only the blob may be missing. */
   async #completeBlob(plan: LayerPlan, layer: PlannedLayer, state: LayerState, signal: AbortSignal): Promise<void> {
     const { digest } = layer.blob;
-    const outcome = await this.#downloads.run(plan, layer.blob, state, signal, async (source, sourceSignal) => ({
-      blob: await this.#content.digestFile(source.path, digestAlgorithm(digest), {
+    const outcome = await this.#downloads.run(plan, layer.blob, state, signal, async (source, sourceSignal) => {
+      state.inHand = true;
+      const blob = await this.#content.digestFile(source.path, digestAlgorithm(digest), {
         ...(source.progress && { progress: source.progress }),
         signal: sourceSignal,
-      }),
-    }));
+      });
+      return { blob };
+    });
     state.state = outcome === 'present' ? 'present' : 'done';
     state.downloadedBytes = layer.blob.sizeBytes;
   }
@@ -123,7 +126,7 @@ export class Layers {
   async #stage(plan: LayerPlan, layer: PlannedLayer, state: LayerState, signal: AbortSignal): Promise<StagedLayer> {
     for (;;) {
       const outcome = await this.#downloads.run(plan, layer.blob, state, signal, async (source, sourceSignal) => {
-        const staged = await this.#unpack(source, layer, sourceSignal);
+        const staged = await this.#unpack(source, layer, state, sourceSignal);
         return { blob: staged.blob, staged };
       });
       const staged = outcome === 'present' ? await this.#unpackPresent(layer, state, signal) : outcome.staged;
@@ -147,7 +150,7 @@ export class Layers {
     state.downloadedBytes = sizeBytes;
     let failure: unknown;
     try {
-      const staged = await this.#unpack({ path, algorithm }, layer, signal);
+      const staged = await this.#unpack({ path, algorithm }, layer, state, signal);
       if (staged.blob.digest === digest) return staged;
       await staged[Symbol.asyncDispose]();
     } catch (error) {
@@ -162,10 +165,17 @@ export class Layers {
     return undefined;
   }
 
-  async #unpack(source: LayerSource, layer: PlannedLayer, signal: AbortSignal): Promise<StagedLayer> {
+  async #unpack(
+    source: LayerSource,
+    layer: PlannedLayer,
+    state: LayerState,
+    signal: AbortSignal,
+  ): Promise<StagedLayer> {
     using _place = await this.#unpacks.acquire(signal);
+    state.inHand = true;
     try {
-      return await this.#snapshotter.stageLayer(source, signal);
+      const detail = shortDigest(layer.blob.digest);
+      return await stage('images.unpack', () => this.#snapshotter.stageLayer(source, signal), { detail });
     } catch (error) {
       if (!isCairnError(error, 'DataLoss') && !isCairnError(error, 'InvalidArgument')) throw error;
       throw new CairnError(error.kind, `layer ${layer.blob.digest}: ${error.message}`, {

@@ -6,10 +6,13 @@ import type { LayerProgress, PullProgress } from './index.ts';
 const INTERVAL_MS = 100;
 
 /** One layer under way; whoever works on it keeps it true, samplers read it. */
-export type LayerState = { -readonly [Key in keyof LayerProgress]: LayerProgress[Key] };
+export type LayerState = { -readonly [Key in keyof LayerProgress]: LayerProgress[Key] } & {
+  /** A thread digests or unpacks it; else an `unpacking` one still waits for its turn. */
+  inHand: boolean;
+};
 
 export function newLayerState(digest: Digest, sizeBytes: number): LayerState {
-  return { digest, sizeBytes, state: 'waiting', downloadedBytes: 0 };
+  return { digest, sizeBytes, state: 'waiting', downloadedBytes: 0, inHand: false };
 }
 
 /** Calls `report` with what `sample` gives, when that changed, at most ten times a second, and once more at the end. */

@@ -8,6 +8,7 @@ import { CairnError, isCairnError } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import { JoinedWork } from '../base/joined-work.ts';
 import type { Logger } from '../base/log.ts';
+import { stage } from '../base/stages.ts';
 import type { ContentStore } from '../content/index.ts';
 import {
   type CallOptions,
@@ -30,7 +31,8 @@ import type { LayerProgress } from './index.ts';
 import type { LayerPlan, Layers } from './layers.ts';
 import { checkUsable } from './media-types.ts';
 import { MemorySink } from './memory-sink.ts';
-import { newLayerState } from './progress.ts';
+import { type LayerState, newLayerState } from './progress.ts';
+import type { Standing } from './progress-watch.ts';
 import type { ImageBlob, ImageName, ImageRecords } from './records.ts';
 import { together } from './together.ts';
 
@@ -75,7 +77,10 @@ export class Pull {
   readonly #reference: Reference;
   readonly #credentials: Credentials | undefined;
   readonly #label: string;
-  readonly #done = new Map<Digest, LayerProgress>();
+  readonly #done = new Map<Digest, LayerState>();
+  /** The document that the registry is asked for. */
+  #asking: string | undefined;
+  #answers = 0;
   #plan: LayerPlan | undefined;
 
   constructor(
@@ -92,11 +97,26 @@ export class Pull {
   }
 
   progress(): readonly LayerProgress[] {
-    return (this.#plan?.layers ?? []).map(({ chainId, blob }) => ({
-      ...(this.#done.get(chainId) ??
-        this.#services.layers.state(chainId) ??
-        newLayerState(blob.digest, blob.sizeBytes)),
-    }));
+    return this.#states().map(({ inHand: _, ...progress }) => progress);
+  }
+
+  /** For the watch over its progress. */
+  standing(): Standing {
+    const states = this.#states();
+    const marks = states.map(({ state, downloadedBytes, inHand }) => `${state}${inHand ? '!' : ''}${downloadedBytes}`);
+    const busy = states.some(({ state, inHand }) => state === 'unpacking' && inHand);
+    const wanted = busy ? undefined : states.find(({ state }) => state === 'downloading');
+    const layer =
+      wanted && `layer ${wanted.digest}, of which ${wanted.downloadedBytes} of ${wanted.sizeBytes} bytes came`;
+    return { mark: `${this.#answers} ${marks.join(' ')}`, waitingFor: this.#asking ?? layer };
+  }
+
+  #states(): LayerState[] {
+    const { layers } = this.#services;
+    return (this.#plan?.layers ?? []).map(
+      ({ chainId, blob }) =>
+        this.#done.get(chainId) ?? layers.state(chainId) ?? newLayerState(blob.digest, blob.sizeBytes),
+    );
   }
 
   /** Returns the image's ID. */
@@ -105,19 +125,20 @@ export class Pull {
     using pins = new DisposableStack();
     const keep = (digests: readonly Digest[]) => pins.use(content.pin(digests));
 
-    const documents = await this.#resolve(signal, keep);
+    const documents = await stage('images.resolve', () => this.#resolve(signal, keep));
     const [top] = documents;
     const chosen = documents.at(-1);
     if (!top || !chosen) throw new Error('a pull resolved to nothing');
     const manifest = parseManifest(chosen.bytes, chosen.descriptor.mediaType);
     checkUsable(manifest, this.#label);
     keep([manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)]);
-    const parsed = parseImageConfig(await this.#config(manifest.config, signal), manifest.config.digest);
+    const config = await stage('images.config', () => this.#config(manifest.config, signal));
+    const parsed = parseImageConfig(config, manifest.config.digest);
     if (top === chosen) this.#checkPlatform(parsed, chosen.descriptor);
     const plan = this.#planLayers(manifest, parsed);
     pins.use(snapshotter.pin(plan.layers.map((layer) => layer.chainId)));
     this.#plan = plan;
-    await this.#fetchLayers(plan, signal);
+    await stage('images.layers', () => this.#fetchLayers(plan, signal));
 
     await failpoint('images.pull.rows');
     const blobs = imageBlobs(documents, manifest);
@@ -147,7 +168,10 @@ export class Pull {
       documents.push(document);
       return document;
     };
-    let document = await take(await this.#services.registry.fetchManifest(this.#reference, this.#call(signal)));
+    const { registry } = this.#services;
+    let document = await take(
+      await this.#ask('the manifest', () => registry.fetchManifest(this.#reference, this.#call(signal))),
+    );
     while (isIndexMediaType(document.descriptor.mediaType)) {
       if (documents.length > INDEX_DEPTH_MAX) {
         throw this.#refuse('FailedPrecondition', `more than ${INDEX_DEPTH_MAX} indexes inside each other`);
@@ -168,9 +192,9 @@ export class Pull {
     } catch (error) {
       if (!isCairnError(error, 'NotFound') && !isCairnError(error, 'DataLoss')) throw error;
     }
-    const { bytes } = await registry.fetchManifest(
-      { ...this.#reference, tag: undefined, digest: entry.digest },
-      this.#call(signal),
+    const reference = { ...this.#reference, tag: undefined, digest: entry.digest };
+    const { bytes } = await this.#ask(`manifest ${entry.digest}`, () =>
+      registry.fetchManifest(reference, this.#call(signal)),
     );
     return { descriptor: entry, bytes };
   }
@@ -184,13 +208,24 @@ export class Pull {
     } catch (error) {
       if (!isCairnError(error, 'NotFound') && !isCairnError(error, 'DataLoss')) throw error;
     }
-    return await this.#configs.run(`${this.#reference.name} ${digest}`, signal, async (own) => {
+    const fetching = this.#configs.run(`${this.#reference.name} ${digest}`, signal, async (own) => {
       const sink = new MemorySink(digest, sizeBytes);
       await registry.fetchBlob(this.#reference, descriptor, sink, this.#call(own));
       const bytes = sink.bytes();
       await content.write(bytes, digest);
       return bytes;
     });
+    return await this.#ask(`config ${digest}`, () => fetching);
+  }
+
+  async #ask<T>(what: string, work: () => Promise<T>): Promise<T> {
+    this.#asking = what;
+    try {
+      return await work();
+    } finally {
+      this.#asking = undefined;
+      this.#answers++;
+    }
   }
 
   async #fetchLayers(plan: LayerPlan, signal: AbortSignal): Promise<void> {

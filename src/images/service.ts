@@ -8,18 +8,23 @@ import { JoinedWork } from '../base/joined-work.ts';
 import { KeyedMutex, Semaphore } from '../base/locks.ts';
 import type { Logger } from '../base/log.ts';
 import { series, timed } from '../base/metrics.ts';
+import { stage } from '../base/stages.ts';
 import { type Credentials, formatReference, hostPlatform, parseReference } from '../registry/index.ts';
 import { findImage } from './find.ts';
 import type { FilesystemUsage, Image, ImageService, ImageServiceOptions, PullOptions } from './index.ts';
 import { Layers } from './layers.ts';
 import { pinnedMatcher } from './pinned.ts';
 import { reportProgress } from './progress.ts';
+import { ProgressWatch } from './progress-watch.ts';
 import { type Pull, Puller } from './pull.ts';
 import { ImageRecords } from './records.ts';
 import { removalOf } from './removal.ts';
 
 /** After these a later pull may go on where this one stopped, so what came is kept until the next collection. */
 const WORTH_KEEPING: readonly ErrorKind[] = ['Unknown', 'Unavailable', 'DeadlineExceeded'];
+
+/** As containerd's. */
+const PULL_PROGRESS_TIMEOUT_MS = 300_000;
 
 export function createImageService(options: ImageServiceOptions): ImageService {
   return new Images(options);
@@ -34,8 +39,8 @@ class Images implements ImageService {
   readonly #running = new Map<string, Pull>();
   readonly #ended = new Set<Promise<void>>();
   /** Changes of one image's names and its removal happen one after the other. */
-  readonly #changing = new KeyedMutex();
-  readonly #collecting = new Semaphore(1);
+  readonly #changing = new KeyedMutex('images.lock');
+  readonly #collecting = new Semaphore(1, 'images.wait-collect');
   readonly #disposal = new AbortController();
 
   constructor(options: ImageServiceOptions) {
@@ -130,8 +135,10 @@ class Images implements ImageService {
   async collect(): Promise<number> {
     using _place = await this.#collecting.acquire();
     const { snapshotter, content } = this.#options;
-    const snapshotBytes = await snapshotter.collect(this.#records.usedSnapshots);
-    return snapshotBytes + (await content.collect(this.#records.usedBlobs));
+    return await stage('images.collect', async () => {
+      const snapshotBytes = await snapshotter.collect(this.#records.usedSnapshots);
+      return snapshotBytes + (await content.collect(this.#records.usedBlobs));
+    });
   }
 
   async filesystemUsage(): Promise<FilesystemUsage> {
@@ -179,7 +186,11 @@ class Images implements ImageService {
     const startedAt = performance.now();
     const seconds = () => Math.round(performance.now() - startedAt) / 1000;
     try {
-      const id = await timed<never, Digest>(series.imagePull, {}, () => pull.run(signal));
+      const { pullProgressTimeoutMs = PULL_PROGRESS_TIMEOUT_MS } = this.#options;
+      using watch =
+        pullProgressTimeoutMs > 0 ? new ProgressWatch(name, pullProgressTimeoutMs, () => pull.standing()) : undefined;
+      const either = watch ? AbortSignal.any([signal, watch.signal]) : signal;
+      const id = await timed<never, Digest>(series.imagePull, {}, () => pull.run(either));
       const image = this.#records.get(id);
       const layers = pull.progress();
       const fetched = layers.filter((layer) => layer.state === 'done');

@@ -3,7 +3,7 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { silentLogger } from '../../../src/base/log.ts';
 import { type ContentStore, openContentStore } from '../../../src/content/index.ts';
-import { createImageService, type ImageService } from '../../../src/images/index.ts';
+import { createImageService, type ImageService, type ImageServiceOptions } from '../../../src/images/index.ts';
 import { createRegistryClient } from '../../../src/registry/index.ts';
 import { openSnapshotter, type Snapshotter } from '../../../src/snapshotter/index.ts';
 import { openStore, type Store } from '../../../src/store/index.ts';
@@ -36,7 +36,7 @@ export interface Leftovers {
 
 export const NOTHING: Leftovers = { images: 0, names: 0, blobs: 0, ingests: [], snapshots: 0, directories: [] };
 
-export async function startImageDaemon(root: string): Promise<ImageDaemon> {
+export async function startImageDaemon(root: string, options: Partial<ImageServiceOptions> = {}): Promise<ImageDaemon> {
   await using stack = new AsyncDisposableStack();
   const log = silentLogger;
   await mkdir(root, { recursive: true });
@@ -52,6 +52,7 @@ export async function startImageDaemon(root: string): Promise<ImageDaemon> {
       ...{ rootDirectory: root, store, content, snapshotter, registry, log },
       inUse: (id) => users.get(id),
       pinnedImages: ['*/pinned/*'],
+      ...options,
     }),
   );
   const owned = stack.move();
@@ -90,11 +91,14 @@ export interface ImageWorld extends ImageDaemon {
 }
 
 /** A fresh daemon on the shared registry. */
-export async function imageWorld(registry: TestRegistry): Promise<ImageWorld> {
+export async function imageWorld(
+  registry: TestRegistry,
+  options: Partial<ImageServiceOptions> = {},
+): Promise<ImageWorld> {
   await using stack = new AsyncDisposableStack();
   const directory = stack.use(await temporaryDirectory('images'));
   const proxy = stack.use(await startRegistryProxy(registry.host));
-  const daemon = stack.use(await startImageDaemon(directory.path));
+  const daemon = stack.use(await startImageDaemon(directory.path, options));
   const owned = stack.move();
   return { ...daemon, registry, proxy, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

@@ -11,7 +11,9 @@ beforeAll(async () => {
   host = await makeTaskHost();
 });
 afterEach(() => host.clean());
-afterAll(() => host[Symbol.asyncDispose]());
+afterAll(async () => {
+  await host[Symbol.asyncDispose]();
+});
 
 interface Piece {
   readonly stream: string;
