@@ -56,16 +56,16 @@ export const declaration = {
     binDirs: paths('Directories of CNI plugins, searched in order.', ['/opt/cni/bin', '/usr/lib/cni']),
     netnsDir: path('Where network namespaces are pinned.', '/run/netns'),
     embedded: flag('Use the bridge network that Cairn brings along when confDir holds none.', false),
+    podCidr: flag(
+      "Write a bridge network into confDir for the node's pod CIDRs when the kubelet tells them and there is no other. " +
+        'Leave it off where a network add-on will bring its own.',
+      false,
+    ),
     bridge: matching(
       "Name of the embedded network's bridge.",
       /^[a-z][a-z0-9_.-]{0,14}$/,
       'an interface name (at most 15 characters)',
       'cairn0',
-    ),
-    podCidr: flag(
-      "Write a bridge network into confDir for the node's pod CIDRs when the kubelet tells them and there is no other. " +
-        'Leave it off where a network add-on will bring its own.',
-      false,
     ),
     subnet: matching(
       'IPv4 subnet of the embedded network.',
@@ -114,11 +114,11 @@ export const declaration = {
     'OCI runtimes, by the handler name that RuntimeClass uses.',
     {
       path: program("The runtime's program.", 'runc'),
+      root: path("Where it keeps its containers' state, lost at reboot. Empty: STATE/runtimes/NAME.", ''),
     },
     { runc: {} },
   ),
 } as const;
 
 /** The validated settings, frozen. */
-      root: path("Where it keeps its containers' state, lost at reboot. Empty: STATE/runtimes/NAME.", ''),
 export type Config = Settings<typeof declaration>;

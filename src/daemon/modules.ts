@@ -79,9 +79,9 @@ export async function openModules(config: Config, log: Logger): Promise<Modules>
   const network = stack.use(
     await createNetworkService({
       ...{ rootDirectory, confDir, binDirs, log },
+      ...(config.network.podCidr && { podCidrBridge: bridge }),
       ...(embedded && { embedded: { name: bridge, bridge, subnet, subnet6 } }),
     }),
-      ...(config.network.podCidr && { podCidrBridge: bridge }),
   );
   const pods: PodService = stack.use(
     createPodService({
@@ -127,9 +127,9 @@ export async function reconcile({ snapshotter, images, network, pods, containers
   await snapshotter.reconcile();
   await images.reconcile();
   await pods.reconcile();
+  await network.collectGarbage();
   await containers.reconcile();
   events.started();
-  await network.collectGarbage();
 }
 
 function runtimeHandlers({ runtimes, state }: Config): ReadonlyMap<string, RuntimeHandler> {
