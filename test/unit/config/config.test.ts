@@ -64,7 +64,10 @@ describe('configuration', () => {
 
   test('runc exists without being named, and a runtime that is named joins it', async () => {
     const config = await load({ toml: '[runtimes.crun]\npath = "/usr/bin/crun"' });
-    expect(config.runtimes).toEqual({ runc: { path: 'runc' }, crun: { path: '/usr/bin/crun' } });
+    expect(config.runtimes).toEqual({
+      runc: { path: 'runc', root: '' },
+      crun: { path: '/usr/bin/crun', root: '' },
+    });
   });
 
   test('the socket lies under state unless listen says otherwise', async () => {
