@@ -54,7 +54,8 @@ mount -t hostfs -o ${quote(machineDirectory)} none ${MACHINE_DIRECTORY} || fail 
 modprobe -a -d ${MACHINE_DIRECTORY} ${KERNEL_MODULES.join(' ')} || fail 'modules are missing'
 mount -t ext4 /dev/ubda /tmp && chmod 1777 /tmp || fail 'no disk'
 mount --bind ${IPTABLES.legacy} ${IPTABLES.nft} || fail 'no iptables-legacy'
-hostname cairn-machine
+# The one name that needs no name service.
+hostname localhost
 ip link set lo up
 ${isHidden ? `mkdir -p ${quote(workingDirectory)} && mount -t hostfs -o ${quote(workingDirectory)} none ${quote(workingDirectory)}` : ''}
 cd ${quote(workingDirectory)} || fail 'no working directory'

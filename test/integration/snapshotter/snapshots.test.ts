@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { chmod, chown, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { fakeDigest, SnapshotWorld } from '../../fixtures/snapshot-world.ts';
@@ -165,20 +166,23 @@ describe('usage', () => {
 });
 
 describe('long chains', () => {
-  test('200 layers mount, writable and as a view, and show every one of them', async () => {
-    const archives = Array.from({ length: 200 }, (_, index) => [
+  // Docker makes no more than 127; before Linux 6.7 some 150 fit the one page of mount options.
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  const count = major * 100 + minor >= 607 ? 200 : 128;
+  test(`${count} layers mount, writable and as a view, and show every one of them`, async () => {
+    const archives = Array.from({ length: count }, (_, index) => [
       { name: `layer-${index}`, data: `${index}` },
       { name: 'top', data: `${index}` },
     ]);
     const top = await world.chain(...archives);
     await world.snapshotter.prepare('one', top);
     const target = await world.mount('one');
-    expect(await readdir(target)).toHaveLength(201);
-    expect(readFileSync(join(target, 'top'), 'utf8')).toBe('199');
+    expect(await readdir(target)).toHaveLength(count + 1);
+    expect(readFileSync(join(target, 'top'), 'utf8')).toBe(`${count - 1}`);
     await writeFile(join(target, 'new'), 'x');
     await world.snapshotter.prepare('view', top, { view: true });
-    expect(await readdir(await world.mount('view'))).toHaveLength(201);
-  }, 30_000);
+    expect(await readdir(await world.mount('view'))).toHaveLength(count + 1);
+  }, 120_000);
 });
 
 describe('collection', () => {
