@@ -1,6 +1,6 @@
 /**
- * The systemd cgroup driver. Runs only where systemd is in charge; `npm run test:v2` starts one, of which the machine's
- * processes below are children, for this file alone.
+ * The systemd cgroup driver, on a systemd that is started for it:
+ * `npm run test:v2 -- --shell sh test/v2/with-systemd.sh jest --selectProjects v2 --testPathPatterns systemd`. Skipped without.
  */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
