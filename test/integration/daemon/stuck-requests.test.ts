@@ -21,7 +21,7 @@ beforeAll(async () => {
   await registry.push('cairn/tools', hostImage(), '1');
   image = `${registry.host}/cairn/tools:1`;
   // The first pod and the first container take their time.
-  const points = ['pod.network.add=delay:2500@1', 'container.rootfs.mount=delay:2500@1'];
+  const points = ['pod.network.add=delay:4500@1', 'container.rootfs.mount=delay:4500@1'];
   daemon = await TestDaemon.create({ environment: { CAIRN_FAILPOINTS: points.join(';') } });
   rpc = createRpcClient({ address: `unix://${daemon.socket}` });
   await rpc.call(ImageService.methods.pullImage, { image: { image } });
@@ -48,8 +48,8 @@ const container = () => ({
 
 /** Calls three times as the kubelet would; returns the two errors and the ID. */
 async function insist(call: (timeoutMs: number) => Promise<string>) {
-  const first = await call(1000).catch((error: unknown) => error);
-  const second = await call(500).catch((error: unknown) => error);
+  const first = await call(2500).catch((error: unknown) => error);
+  const second = await call(1000).catch((error: unknown) => error);
   return { first, second, id: await call(20_000) };
 }
 
@@ -64,11 +64,11 @@ describe('a retry that meets its twin at work', () => {
         (await rpc.call(runtime.runPodSandbox, { config }, { timeoutMs })).podSandboxId;
       const all = insist(run);
       await sleep(400);
-      const { stdout } = await daemon.cairn('requests');
+      const [{ stdout }, json] = await Promise.all([daemon.cairn('requests'), daemon.cairn('requests', '--json')]);
       expect(stdout).toMatch(
         /RunPodSandbox +\d\.\ds +\d\.\ds +pod\.run > network\.add +name=slow namespace=test attempt=0/,
       );
-      const [request] = JSON.parse((await daemon.cairn('requests', '--json')).stdout);
+      const [request] = JSON.parse(json.stdout);
       expect(request).toMatchObject({
         method: 'RunPodSandbox',
         stages: [{ name: 'pod.run' }, { name: 'network.add' }],
@@ -76,7 +76,7 @@ describe('a retry that meets its twin at work', () => {
 
       const { first, second, id } = await all;
       expect(first).toMatchObject(said(/^pod test\/slow, attempt 0: .*in stage network\.add for \d\.\d s$/));
-      expect(second).toMatchObject(said(/an earlier call for it is still at work, in stage network\.add for 1\.\d s$/));
+      expect(second).toMatchObject(said(/an earlier call for it is still at work, in stage network\.add for 3\.\d s$/));
       const { items } = await rpc.call(runtime.listPodSandbox, {});
       expect(items.map((item) => item.id)).toEqual([id]);
       await expect(run(5000)).rejects.toMatchObject({ kind: 'AlreadyExists', message: expect.stringContaining(id) });
@@ -94,7 +94,7 @@ describe('a retry that meets its twin at work', () => {
         (await rpc.call(runtime.createContainer, { podSandboxId, config: container() }, { timeoutMs })).containerId;
       const { first, second, id } = await insist(create);
       expect(first).toMatchObject(said(/^container main, attempt 0, .*in stage container\.rootfs for \d\.\d s$/));
-      expect(second).toMatchObject(said(/an earlier call.* in stage container\.rootfs for 1\.\d s$/));
+      expect(second).toMatchObject(said(/an earlier call.* in stage container\.rootfs for 3\.\d s$/));
       const { containers } = await rpc.call(runtime.listContainers, {});
       expect(containers.map((each) => each.id)).toEqual([id]);
       await expect(create(5000)).rejects.toMatchObject({ kind: 'AlreadyExists', message: expect.stringContaining(id) });
