@@ -7,11 +7,10 @@ import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { cgroupDirectories } from '../fixtures/cgroup-tree.ts';
 import type { Pod } from '../fixtures/kubelet-types.ts';
-import { KubeletWorld, statusOf } from '../fixtures/kubelet-world.ts';
+import { FOREVER, KubeletWorld, statusOf } from '../fixtures/kubelet-world.ts';
 import { PlannedPods } from '../fixtures/planned-pods.ts';
 
 const TIMEOUT_MS = 90_000;
-const FOREVER = 'exec sleep 10000';
 const SERVE = 'mkdir /www; hostname > /www/index.html; exec httpd -f -h /www -p';
 
 const pods = new PlannedPods();
@@ -25,8 +24,7 @@ beforeAll(async () => {
 }, TIMEOUT_MS);
 
 afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-  expect(await world?.leftovers()).toEqual([]);
+  if (world) expect(await world.end()).toEqual([]);
 }, TIMEOUT_MS);
 
 const processesOf = async (pod: string, container: string) => world.exec(pod, container, 'ps -o pid,args');
@@ -73,7 +71,7 @@ describe('the processes of a pod', () => {
       await world.ready(hostly);
       expect(await processesOf(hostly, 'main')).toContain(world.daemon.configFile);
       const ours = ['pid', 'ipc'].map((name) => readlink(`/proc/self/ns/${name}`));
-      expect((await world.logs(hostly, 'main')).trim().split('\n')).toEqual(await Promise.all(ours));
+      expect((await world.output(hostly, 'main')).trim().split('\n')).toEqual(await Promise.all(ours));
     },
     TIMEOUT_MS,
   );
@@ -140,7 +138,7 @@ describe('the network of a pod', () => {
     'has the names, the resolver and the sysctls that its manifest gives',
     async () => {
       const { status } = await world.ready(named);
-      const [name, port, ...resolver] = (await world.logs(named, 'main')).trim().split('\n');
+      const [name, port, ...resolver] = (await world.output(named, 'main')).trim().split('\n');
       expect([name, port]).toEqual(['host', '77']);
       expect(resolver.toSorted()).toEqual([
         'nameserver 10.9.8.7',
@@ -169,7 +167,7 @@ describe('a container’s process', () => {
     'is of the user and the groups of the manifest',
     async () => {
       const pod = await world.ready(somebody);
-      const [uid, gid, groups = '', group] = (await world.logs(somebody, 'main')).split('\n');
+      const [uid, gid, groups = '', group] = (await world.output(somebody, 'main')).split('\n');
       expect([uid, gid, groups.split(' ').toSorted(), group]).toEqual([
         '1001',
         '2002',
@@ -201,7 +199,7 @@ describe('a container’s process', () => {
     async () => {
       await world.ready(confined);
       const fields = async (container: string) => {
-        const log = await world.logs(confined, container);
+        const log = await world.output(confined, container);
         const [, capabilities] = /CapEff:\s+0*(\w+)/.exec(log) ?? [];
         const [, seccomp] = /Seccomp:\s+(\d)/.exec(log) ?? [];
         const [, noNewPrivileges] = /NoNewPrivs:\s+(\d)/.exec(log) ?? [];
@@ -231,7 +229,7 @@ describe('a container’s process', () => {
     'has the arguments, the variables and the working directory of the manifest',
     async () => {
       await world.ready(expanded);
-      expect(await world.logs(expanded, 'main')).toBe('value x$(NAME) in /made/for/it\n');
+      expect(await world.output(expanded, 'main')).toBe('value x$(NAME) in /made/for/it\n');
     },
     TIMEOUT_MS,
   );

@@ -3,11 +3,17 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { KubeletWorld, statusOf } from '../fixtures/kubelet-world.ts';
+import { FOREVER, KubeletWorld, statusOf } from '../fixtures/kubelet-world.ts';
 import { PlannedPods } from '../fixtures/planned-pods.ts';
 
 const TIMEOUT_MS = 90_000;
-const FOREVER = 'exec sleep 10000';
+/** Pods, an image and a command whose failures these tests want. */
+const PROVOKED = [
+  ...['crashing', 'repeated', 'batch', 'imageless', 'unreachable', 'commandless', 'rootless'].map(
+    (name) => `${name}-cairn-test`,
+  ),
+  ...['cairn/nowhere:1', 'no-such-program'],
+];
 
 const pods = new PlannedPods();
 let world: KubeletWorld;
@@ -19,8 +25,7 @@ beforeAll(async () => {
 }, TIMEOUT_MS);
 
 afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-  expect(await world?.leftovers()).toEqual([]);
+  if (world) expect(await world.end(PROVOKED)).toEqual([]);
 }, TIMEOUT_MS);
 
 /** A directory of the host in which containers leave marks that outlive them. */
@@ -34,15 +39,16 @@ const scratchMount = { volumeMounts: [{ name: 'scratch', mountPath: '/scratch' }
 
 const marks = (name: string) => readFile(join(shared(world), name), 'utf8');
 
+const ordered = pods.pod('ordered', (it) => ({
+  volumes: [scratchVolume],
+  initContainers: [
+    it.container('first', 'echo first >> /scratch/order', scratchMount),
+    it.container('second', 'echo second >> /scratch/order', scratchMount),
+  ],
+  containers: [it.container('main', `cat /scratch/order; ${FOREVER}`, scratchMount)],
+}));
+
 describe('init containers', () => {
-  const ordered = pods.pod('ordered', (it) => ({
-    volumes: [scratchVolume],
-    initContainers: [
-      it.container('first', 'echo first >> /scratch/order', scratchMount),
-      it.container('second', 'echo second >> /scratch/order', scratchMount),
-    ],
-    containers: [it.container('main', `cat /scratch/order; ${FOREVER}`, scratchMount)],
-  }));
   test(
     'run one after the other to their end, and then the containers',
     async () => {
@@ -50,7 +56,7 @@ describe('init containers', () => {
       for (const name of ['first', 'second']) {
         expect(statusOf(pod, name).state.terminated).toMatchObject({ exitCode: 0, reason: 'Completed' });
       }
-      expect(await world.logs(ordered, 'main')).toBe('first\nsecond\n');
+      expect(await world.output(ordered, 'main')).toBe('first\nsecond\n');
     },
     TIMEOUT_MS,
   );
@@ -88,7 +94,7 @@ describe('a sidecar', () => {
       const side = statusOf(await world.ready(sidecar), 'side');
       expect(side).toMatchObject({ ready: true, started: true, restartCount: 0 });
       expect(side.state.running).toBeDefined();
-      expect(await world.logs(sidecar, 'main')).toBe('started\n');
+      expect(await world.output(sidecar, 'main')).toBe('started\n');
     },
     TIMEOUT_MS,
   );
@@ -293,8 +299,16 @@ describe('the end of a pod', () => {
       await world.apply(changed, { containers: [world.container('main', `echo new; ${FOREVER}`)] });
       await world.until(changed, (pod) => pod.metadata.uid !== before.metadata.uid);
       await world.ready(changed);
-      expect(await world.logs(changed, 'main')).toBe('new\n');
+      expect(await world.output(changed, 'main')).toBe('new\n');
     },
     TIMEOUT_MS,
   );
+});
+
+test('the kubelet hears of all this by events, and never falls back to asking', async () => {
+  await world.ready(ordered);
+  const lines = world.kubelet.logLines().map((line) => JSON.stringify(line));
+  const started = /Received Container Started Event.*ordered-cairn-test/;
+  expect(lines.some((line) => started.test(line))).toBe(true);
+  expect(lines.filter((line) => line.includes('Fall back to Generic PLEG'))).toEqual([]);
 });

@@ -8,11 +8,17 @@ import { gunzip } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { busyboxImage } from '../fixtures/busybox-image.ts';
 import type { Pod } from '../fixtures/kubelet-types.ts';
-import { images, KubeletWorld, runtime, statusOf } from '../fixtures/kubelet-world.ts';
+import { FOREVER, images, KubeletWorld, runtime, statusOf } from '../fixtures/kubelet-world.ts';
 import { PlannedPods } from '../fixtures/planned-pods.ts';
 
 const TIMEOUT_MS = 90_000;
-const FOREVER = 'exec sleep 10000';
+/** While cairnd is away, when the kubelet goes, and when there is never enough free space. */
+const PROVOKED = [
+  'code = Canceled',
+  'connect: connection refused',
+  'error reading from server: EOF',
+  'eviction thresholds have been met',
+];
 const CONFIGURATION = { containerLogMaxSize: '8Ki', containerLogMaxFiles: 20, containerLogMonitorInterval: '3s' };
 
 const pods = new PlannedPods();
@@ -24,20 +30,22 @@ beforeAll(async () => {
 }, TIMEOUT_MS);
 
 afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-  expect(await world?.leftovers()).toEqual([]);
+  if (world) expect(await world.end(PROVOKED)).toEqual([]);
 }, TIMEOUT_MS);
 
 const idOf = (pod: Pod, container = 'main') => (statusOf(pod, container).containerID ?? '').replace(/^\w+:\/\//, '');
 
 describe('logs', () => {
   const talking = pods.pod('talking', (it) => ({
-    containers: [it.container('main', `for i in 1 2 3 4 5; do echo line $i; done; echo error >&2; ${FOREVER}`)],
+    containers: [
+      it.container('main', `for i in 1 2 3 4 5; do echo line $i; done; sleep 1; echo error >&2; exec sleep 10000`),
+    ],
   }));
   test(
     'are served whole or in part, with times where asked',
     async () => {
       await world.ready(talking);
+      while (!(await world.logs(talking, 'main')).includes('error')) await sleep(100);
       expect(await world.logs(talking, 'main')).toBe('line 1\nline 2\nline 3\nline 4\nline 5\nerror\n');
       expect(await world.logs(talking, 'main', 'tailLines=2')).toBe('line 5\nerror\n');
       expect(await world.logs(talking, 'main', 'limitBytes=8')).toBe('line 1\nl');

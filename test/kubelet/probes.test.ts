@@ -5,11 +5,12 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { isReady, KubeletWorld, runtime, statusOf } from '../fixtures/kubelet-world.ts';
+import { FOREVER, isReady, KubeletWorld, runtime, statusOf } from '../fixtures/kubelet-world.ts';
 import { PlannedPods } from '../fixtures/planned-pods.ts';
 
 const TIMEOUT_MS = 90_000;
-const FOREVER = 'exec sleep 10000';
+/** The health service that comes late, the command that does not end, the container that dies. */
+const PROVOKED = ['failed to connect grpc service', 'sleep 7777', 'dying-cairn-test'];
 const often = { periodSeconds: 1, timeoutSeconds: 5 };
 
 const pods = new PlannedPods();
@@ -22,8 +23,7 @@ beforeAll(async () => {
 }, TIMEOUT_MS);
 
 afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-  expect(await world?.leftovers()).toEqual([]);
+  if (world) expect(await world.end(PROVOKED)).toEqual([]);
 }, TIMEOUT_MS);
 
 const shared = ({ daemon }: KubeletWorld) => join(daemon.directory, 'shared');
