@@ -3,10 +3,11 @@
  * of an update holds or, after an error, what held before.
  */
 import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CairnError, errnoOf, messageOf } from '../base/errors.ts';
 import { failpoint } from '../base/failpoint.ts';
 import type { Logger } from '../base/log.ts';
-import { processesOf, setCgroupLimits } from '../linux/index.ts';
+import { cgroupPaths, processesOf, setCgroupLimits } from '../linux/index.ts';
 import { mergeResources } from '../pods/index.ts';
 import { containerCgroup, type TaskService } from '../task/index.ts';
 import { readSpec, rewriteSpec } from './bundle.ts';
@@ -66,11 +67,11 @@ async function apply(
   resources: Resources,
   { task, host }: UpdateContext,
 ): Promise<void> {
-  // The devices stay as they are, and a limit below what is in use is an error, not a reason to kill.
-  const { devices: _devices, hugepageLimits, ...rest } = limits;
-  const memory = { ...rest.memory, ...(host.cgroupVersion === 2 ? { checkBeforeUpdate: true } : {}) };
-  await task.update(record.id, { ...rest, ...(rest.memory === undefined ? {} : { memory }) });
   const cgroup = containerCgroup(record.cgroupsPath);
+  if (host.cgroupVersion === 2) await checkUsage(cgroup, limits.memory?.limit ?? -1);
+  // The devices stay as they are.
+  const { devices: _devices, hugepageLimits, ...rest } = limits;
+  await task.update(record.id, rest);
   if (hugepageLimits !== undefined) {
     const hugepages = hugepageLimits.map(({ pageSize, limit }) => ({ pageSize, limitBytes: limit }));
     await setCgroupLimits(cgroup, { hugepages });
@@ -78,6 +79,19 @@ async function apply(
   if (resources.oomScoreAdj !== record.resources.oomScoreAdj) {
     await setOomScoreAdj(cgroup, record.resources.oomScoreAdj, resources.oomScoreAdj);
   }
+}
+
+/**
+ * A limit below what is in use is an error, not a reason to kill: version 1 refuses it by itself, version 2 would take what it
+ * needs by killing. (runc's own check of that is as young as 1.2.)
+ */
+async function checkUsage(cgroup: string, limitBytes: number): Promise<void> {
+  const { unified } = await cgroupPaths(cgroup);
+  if (limitBytes === -1 || unified === undefined) return;
+  const usedBytes = Number(await readFile(join(unified, 'memory.current'), 'utf8').catch(() => '0'));
+  if (usedBytes < limitBytes) return;
+  const message = `a memory limit of ${limitBytes} bytes is below the ${usedBytes} that the container uses`;
+  throw new CairnError('FailedPrecondition', message, { step: STEP });
 }
 
 /** Sets it for the processes that have what the container had: one that chose its own keeps that. */
