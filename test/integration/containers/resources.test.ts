@@ -1,5 +1,5 @@
 /** Limits of containers, as the kernel has them: at the start, and changed before it, after it and in vain. */
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Resources, readHostFacts } from '../../../src/containers/index.ts';
@@ -123,6 +123,30 @@ describe('the limits of a container', () => {
     expect(await now()).toEqual(was);
     expect(world.containers.get(id).resources).toEqual(status);
     await world.containers.stop(id, 0);
+  });
+
+  test('are set back when the runtime fails after it has set some', async () => {
+    const directory = await mkdtemp('/tmp/cairn-half-');
+    const [script, flag] = [join(directory, 'runc'), join(directory, 'fail')];
+    const fails = `[ -e ${flag} ] && { rm ${flag}; echo half done >&2; exit 1; }`;
+    const lines = ['#!/bin/sh', 'runc "$@" || exit', `case " $* " in *" update "*) ${fails} ;; esac`, 'exit 0'];
+    await writeFile(script, `${lines.join('\n')}\n`, { mode: 0o755 });
+    {
+      await using other = await PodWorld.create({ runtimePath: script });
+      const pod = await other.pods.run(podConfig());
+      const id = await started(other, pod.id, shell('sleep 60', limits({ cpuShares: 300, oomScoreAdj: 400 })));
+      const paths = await cgroupPaths(`${other.cgroupParent}/${id}`);
+      const file = other.cgroupVersion === 2 ? `${paths['unified']}/cpu.weight` : `${paths['cpu']}/cpu.shares`;
+      const before = await readFile(file, 'utf8');
+      await writeFile(flag, '');
+      const update = { ...resources, cpuShares: 900, memoryLimitBytes: 64 * MIB };
+      await expect(other.containers.updateResources(id, update)).rejects.toThrow('half done');
+      expect(await readFile(file, 'utf8')).toBe(before);
+      expect(other.containers.get(id).resources).toMatchObject({ cpuShares: 300, memoryLimitBytes: 0 });
+      await other.containers.updateResources(id, update);
+      expect(await readFile(file, 'utf8')).not.toBe(before);
+    }
+    await rm(directory, { recursive: true });
   });
 
   test('for swap count memory too', async () => {
