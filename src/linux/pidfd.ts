@@ -16,6 +16,7 @@ const P_PIDFD = 3;
 const WNOHANG = 1;
 const WEXITED = 4;
 const CLD_EXITED = 1;
+const ESRCH = 3;
 
 const pidfdOpenCall = bind('syscall', ['long', 'long', 'long'], 'long');
 const pidfdSendCall = bind('syscall', ['long', 'long', 'long', 'pointer', 'long'], 'long');
@@ -29,7 +30,15 @@ export interface ProcessExit {
 
 /** ESRCH when there is no such process; a zombie is still there. */
 export function pidfdOpen(pid: number): number {
-  return pidfdOpenCall(`pid ${pid}`, SYS_PIDFD_OPEN, pid, 0);
+  try {
+    return pidfdOpenCall(`pid ${pid}`, SYS_PIDFD_OPEN, pid, 0);
+  } catch (error) {
+    // Older kernels (6.1) say so of a number that no process has any more, but a process group or session still goes by.
+    if (pid > 0 && error instanceof SystemError && error.code === 'EINVAL') {
+      throw new SystemError(ESRCH, 'pidfd_open', `pid ${pid}`);
+    }
+    throw error;
+  }
 }
 
 /** Takes the exit status of a child that has ended (and so its zombie); undefined while it runs. */

@@ -4,7 +4,7 @@
  * of it is left when it is over: memory, disk and processes go with it.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { accessSync } from 'node:fs';
+import { accessSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, open, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,6 +53,11 @@ export function missingForMachine(): string[] {
 
 export async function runMachine(run: MachineRun): Promise<MachineResult> {
   const directory = await mkdtemp(join(tmpdir(), 'cairn-machine-'));
+  // Also when whoever waits has had enough.
+  const takeAway = () => rmSync(directory, { recursive: true, force: true });
+  const leave = () => process.exit(130);
+  process.once('exit', takeAway);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, leave);
   try {
     const resultsDirectory = join(directory, 'results');
     await mkdir(join(directory, 'lib'));
@@ -70,6 +75,8 @@ export async function runMachine(run: MachineRun): Promise<MachineResult> {
     await run.collect?.(resultsDirectory);
     return result;
   } finally {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.removeListener(signal, leave);
+    process.removeListener('exit', takeAway);
     await rm(directory, { recursive: true, force: true });
   }
 }

@@ -220,6 +220,22 @@ describe('processes that are not ours to reap', () => {
     await watchProcess(process.pid, { startTime: 1n }).exited;
   });
 
+  test('a process that has ended is gone, also while a process group still goes by its number', async () => {
+    const leader = spawnProcess({ file: '/bin/sh', args: ['-c', 'sleep 1000 & echo $!'], env, stdout: 'pipe' });
+    if (!leader.stdout) throw new Error('no pipe');
+    const [line] = (await once(leader.stdout, 'data')) as [Buffer];
+    const member = Number(line);
+    await leader.exited;
+    leader.stdout.destroy();
+    try {
+      expect(signalProcess(leader.pid, 0)).toBe(false);
+      await watchProcess(leader.pid).exited;
+      expect(signalProcess(member, 0)).toBe(true);
+    } finally {
+      process.kill(member, 'SIGKILL');
+    }
+  });
+
   test('disposing stops the watch', async () => {
     const watched = watchProcess(process.pid);
     watched[Symbol.dispose]();
