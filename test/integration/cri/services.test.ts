@@ -99,7 +99,7 @@ describe('the runtime', () => {
       { type: 'RuntimeReady', status: true },
       { type: 'NetworkReady', status: false, reason: 'NetworkPluginNotReady', message: 'no list' },
     ]);
-    const features = { recursiveReadOnlyMounts: true, userNamespaces: false };
+    const features = { recursiveReadOnlyMounts: true, userNamespaces: true };
     expect(runtimeHandlers).toMatchObject([
       { name: '', features },
       { name: 'runc', features },
