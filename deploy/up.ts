@@ -18,6 +18,7 @@ const LOG_FILE = join(STATE, 'cairnd.log');
 const PID_FILE = join(STATE, 'cairnd.pid');
 const ENVIRONMENT = { ...process.env, CAIRN_ROOT: ROOT, CAIRN_STATE: STATE, CAIRN_NETWORK_EMBEDDED: 'true' };
 const POD = 'hello';
+const REPOSITORY = 'cairn/hello';
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 30_000;
 const GREETING = 'echo "Hello from a pod of Cairn on $(uname -sr)"; ip -brief address show eth0; exec sleep 1000000';
@@ -78,15 +79,23 @@ interface Listed {
   readonly state: string;
 }
 
+interface ImageListed {
+  readonly repoTags: readonly string[];
+}
+
 function list(what: readonly string[]): Listed[] {
   return JSON.parse(cairn(...what, '--json')) as Listed[];
 }
 
 async function runGreeting(): Promise<void> {
-  await using registry = await serveImage(makeHostImage(['sh', '-c', GREETING]), 'cairn/hello', 'latest');
-  const image = `${registry.host}/cairn/hello:latest`;
+  await using registry = await serveImage(makeHostImage(['sh', '-c', GREETING]), REPOSITORY, 'latest');
+  const image = `${registry.host}/${REPOSITORY}:latest`;
   await pull(image);
   for (const old of list(['pods']).filter((pod) => pod.name === POD)) cairn('rm', '--pod', old.id);
+  // The registry has another port each time: only the newest name is kept.
+  const names = (JSON.parse(cairn('images', '--json')) as ImageListed[]).flatMap(({ repoTags }) => repoTags);
+  for (const name of names.filter((each) => each.endsWith(`/${REPOSITORY}:latest`) && each !== image))
+    cairn('rmi', name);
   const id = cairn('run', '--detach', '--name', POD, image);
   await sleep(300);
   const container = list(['ps', '--all']).find((each) => each.id === id);
