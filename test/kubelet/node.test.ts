@@ -13,7 +13,7 @@ import { PlannedPods } from '../fixtures/planned-pods.ts';
 
 const TIMEOUT_MS = 90_000;
 /** While cairnd is away, and when there is never enough free space. */
-const PROVOKED = ['connect: connection refused', 'error reading from server: EOF', 'eviction thresholds have been met'];
+const PROVOKED = ['code = Unavailable', 'eviction thresholds have been met'];
 const CONFIGURATION = { containerLogMaxSize: '8Ki', containerLogMaxFiles: 20, containerLogMonitorInterval: '3s' };
 
 const pods = new PlannedPods();
