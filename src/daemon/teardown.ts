@@ -1,9 +1,10 @@
 /**
  * `cairnd teardown`: takes what this instance has on the host away again, without a running daemon: pods, their networks,
- * the embedded bridge and its rules. Images, blobs and the database stay.
+ * the embedded bridge and its rules, the parent cgroup. Images, blobs and the database stay.
  */
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/index.ts';
+import { removeEmptyCgroup } from '../linux/index.ts';
 import { lockDirectories } from './directories.ts';
 import { openModules, reconcile } from './modules.ts';
 
@@ -16,5 +17,6 @@ export async function tearDown(config: Config, log: Logger): Promise<{ readonly 
   const pods = modules.pods.list();
   for (const { id } of pods) await modules.pods.remove(id);
   await modules.network.teardown();
+  if (config.cgroup.driver === 'cgroupfs') await removeEmptyCgroup(config.sandbox.cgroupParent);
   return { podsRemoved: pods.length };
 }

@@ -148,6 +148,15 @@ export async function removeCgroup(path: string): Promise<void> {
   });
 }
 
+/** Removes the cgroup where nothing is in it: no process, and no cgroup of somebody else's. */
+export async function removeEmptyCgroup(path: string): Promise<void> {
+  for (const directory of await cgroupDirectories(path)) {
+    await rmdir(directory).catch((error: unknown) => {
+      if (!['ENOENT', 'EBUSY', 'ENOTEMPTY'].includes(errnoOf(error) ?? '')) throw error;
+    });
+  }
+}
+
 async function removeTree(directory: string, deadline: number): Promise<unknown> {
   for (let attempt = 0; ; attempt++) {
     try {

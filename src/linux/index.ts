@@ -33,6 +33,7 @@ export {
   moveProcess,
   processesOf,
   removeCgroup,
+  removeEmptyCgroup,
   signalCgroup,
 } from './cgroup.ts';
 export {

@@ -72,13 +72,23 @@ function fileSet(layer: number) {
   }));
 }
 
-async function samplePods(cairn: RpcClient, containerd: RpcClient, image: string): Promise<Line[]> {
+async function samplePods(
+  cairn: RpcClient,
+  containerd: RpcClient,
+  image: string,
+  cgroupParent: string,
+): Promise<Line[]> {
   const samples: Record<'cairn' | 'containerd', PodTimes[]> = { cairn: [], containerd: [] };
   for (let round = -1; round < rounds; round++) {
     // In turn, and the first in turn as well: neither always runs on the other's warm caches. Round -1 warms up.
     const order = round % 2 === 0 ? (['cairn', 'containerd'] as const) : (['containerd', 'cairn'] as const);
     for (const side of order) {
-      const times = await runOnePod(side === 'cairn' ? cairn : containerd, image, `bench-${side}-${round}`);
+      const times = await runOnePod(
+        side === 'cairn' ? cairn : containerd,
+        image,
+        `bench-${side}-${round}`,
+        cgroupParent,
+      );
       if (round >= 0) samples[side].push(times);
     }
   }
@@ -124,7 +134,7 @@ async function main(): Promise<void> {
   for (const rpc of [cairn, containerd]) await pullImage(rpc, images.tools);
 
   const lines = [
-    ...(await samplePods(cairn, containerd, images.tools)),
+    ...(await samplePods(cairn, containerd, images.tools, daemon.cgroupParent)),
     await samplePulls(cairn, containerd, images.large),
   ];
   const rows = lines.map(summarise);

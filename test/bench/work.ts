@@ -20,11 +20,11 @@ async function timed<T>(work: () => Promise<T>): Promise<[number, T]> {
   return [performance.now() - startedAt, value];
 }
 
-export async function runOnePod(rpc: RpcClient, image: string, name: string): Promise<PodTimes> {
+export async function runOnePod(rpc: RpcClient, image: string, name: string, cgroupParent: string): Promise<PodTimes> {
   const namespaceOptions = { pid: NamespaceMode.CONTAINER };
   const config = {
     metadata: { name, namespace: 'bench', uid: name, attempt: 0 },
-    linux: { cgroupParent: '/cairn-bench', securityContext: { namespaceOptions } },
+    linux: { cgroupParent, securityContext: { namespaceOptions } },
   };
   const [run, { podSandboxId }] = await timed(() => rpc.call(runtime.runPodSandbox, { config }));
   const container = {

@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { cgroupPaths } from '../../../src/linux/index.ts';
 import { TestDaemon } from '../../fixtures/daemon.ts';
 import { hostImage } from '../../fixtures/host-image.ts';
 import { startRegistry, type TestRegistry } from '../../fixtures/registry.ts';
@@ -159,6 +161,7 @@ describe('two daemons side by side', () => {
       await other[Symbol.asyncDispose]();
     }
     expect(await bridges()).not.toContain(other.bridge);
+    expect(Object.values(await cgroupPaths(other.cgroupParent)).filter(existsSync)).toEqual([]);
     expect(await json('ps')).toMatchObject([{ name: 'same', state: 'running' }]);
     await output('rm', '--force', 'same');
   });
