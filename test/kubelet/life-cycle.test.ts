@@ -132,7 +132,7 @@ describe('a container that ends', () => {
         return restartCount >= 2 && state.waiting?.reason === 'CrashLoopBackOff';
       });
       expect(statusOf(paused, 'main').lastState.terminated).toMatchObject({ exitCode: 3, reason: 'Error' });
-      expect(await world.logs(crashing, 'main', 'previous=true')).toBe('dying\n');
+      expect(await world.previousLog(crashing, 'main')).toBe('dying\n');
     },
     TIMEOUT_MS,
   );

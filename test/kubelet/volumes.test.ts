@@ -151,7 +151,7 @@ describe('an emptyDir', () => {
     async () => {
       await world.until(empty, (pod) => statusOf(pod, 'dies').restartCount > 0);
       await world.until(empty, (pod) => statusOf(pod, 'reads').state.running !== undefined);
-      expect(await world.logs(empty, 'dies', 'previous=true')).toBe('to memory\n');
+      expect(await world.previousLog(empty, 'dies')).toBe('to memory\n');
       expect(await world.output(empty, 'reads')).toContain('to disk\nto memory\n');
       const mounts = await world.exec(empty, 'reads', 'cat /proc/self/mounts');
       expect(mounts).toMatch(/^\S+ \/memory tmpfs rw\S*,size=8192k/m);
