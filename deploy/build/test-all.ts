@@ -27,7 +27,8 @@ function check(name: string, command: string, ...args: string[]): boolean {
 
 function jest(project: string, ...args: string[]): void {
   const output = join(scratch, `${project}.json`);
-  const options = ['--selectProjects', project, '--json', `--outputFile=${output}`, ...args];
+  // Forced: a conmon that outlived its test is still watched, and would keep jest waiting for ever.
+  const options = ['--selectProjects', project, '--json', `--outputFile=${output}`, '--forceExit', ...args];
   const { status } = spawnSync('jest', options, {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, NODE_OPTIONS: '--experimental-vm-modules --disable-warning=ExperimentalWarning' },

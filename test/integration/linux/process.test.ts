@@ -34,7 +34,8 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await sleep(20);
-  expect(openDescriptors()).toBe(before);
+  // Fewer is no leak of ours: in one process with other files, theirs may close meanwhile.
+  expect(openDescriptors()).toBeLessThanOrEqual(before);
 });
 
 describe('runProcess', () => {

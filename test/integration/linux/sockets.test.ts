@@ -37,7 +37,7 @@ s.sendmsg([b'name'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [r
     closeDescriptor(receiver.take());
     receiver[Symbol.dispose]();
     expect(await readdir(directory.path)).toEqual([]);
-    expect(await descriptors()).toBe(before);
+    expect(await descriptors()).toBeLessThanOrEqual(before);
   });
 
   test('says so when nothing was sent', () => {
@@ -50,7 +50,7 @@ describe('SeqpacketSocket', () => {
   test('to nobody is the kernel’s error, and leaves no descriptor', async () => {
     const connect = () => SeqpacketSocket.connect(join(directory.path, 'nobody'), { packetBytesMax: 10 });
     expect(connect).toThrow(expect.objectContaining({ code: 'ENOENT' }));
-    expect(await descriptors()).toBe(before);
+    expect(await descriptors()).toBeLessThanOrEqual(before);
   });
 });
 
